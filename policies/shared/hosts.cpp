@@ -1,0 +1,95 @@
+#include "policies/shared/hosts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "sim/error.h"
+
+namespace cdisim {
+
+namespace {
+
+std::vector<HostId> candidates(const Problem& problem, const std::vector<Tier>& tiers, bool with_source) {
+  std::vector<HostId> out = problem.reachable();
+  std::erase_if(out, [&](HostId host) {
+    const bool wanted =
+        tiers.empty() || std::ranges::find(tiers, problem.platform.host(host).tier) != tiers.end();
+    return !wanted || (host == problem.source && !with_source);
+  });
+  if (!out.empty()) return out;
+  std::string tier_names;
+  for (const Tier tier : tiers) {
+    tier_names += fmt::format("{}{}", tier_names.empty() ? " of tier " : " or ", tier_name(tier));
+  }
+  throw InputError(problem.platform.file(),
+                   fmt::format("no {}host{} with a route from and to \"{}\"", with_source ? "" : "other ",
+                               tier_names, problem.platform.host(problem.source).name));
+}
+
+}  // namespace
+
+std::vector<HostId> hosts_of_tiers(const Problem& problem, const std::vector<Tier>& tiers) {
+  return candidates(problem, tiers, true);
+}
+
+std::vector<HostId> servers_of_tiers(const Problem& problem, const std::vector<Tier>& tiers) {
+  return candidates(problem, tiers, false);
+}
+
+HostId named_host(const Problem& problem, const Parameters& parameters, const std::string& name,
+                  const std::vector<HostId>& valid) {
+  const std::string given = parameters.string(name);
+  std::vector<std::string> names;
+  for (const HostId host : valid) {
+    names.push_back(problem.platform.host(host).name);
+    if (names.back() == given) return host;
+  }
+  parameters.fail(name, fmt::format("no such host with a route from and to \"{}\" in {}{}",
+                                    problem.platform.host(problem.source).name, problem.platform.file(),
+                                    valid_choices(given, names)));
+}
+
+std::vector<HostId> server_candidates(const Problem& problem, const Parameters& parameters,
+                                      const std::vector<Tier>& tiers) {
+  if (parameters.string("server").empty()) return servers_of_tiers(problem, tiers);
+  return {named_host(problem, parameters, "server", servers_of_tiers(problem))};
+}
+
+Plan whole_plan(const LayerGraph& graph, int exit, HostId host) {
+  return chain_plan(graph, exit, 0, host, host);
+}
+
+HostId fastest_host(const Problem& problem, int exit, const std::vector<HostId>& hosts) {
+  const auto latency_s = [&](HostId host) {
+    return estimate(problem, whole_plan(problem.graph, exit, host)).latency_s;
+  };
+  return *std::ranges::min_element(hosts, {}, latency_s);
+}
+
+ParameterFacts exit_parameter() {
+  return {.name = "exit",
+          .type = "integer",
+          .standard = 0,
+          .about = "exit at which inference stops, counted from 1; 0: the deepest"};
+}
+
+int chosen_exit(const Problem& problem, const Parameters& parameters) {
+  const int exit = parameters.integer("exit"), exits = deepest_exit(problem) + 1;
+  if (exit < 0 || exit > exits) {
+    parameters.fail("exit", fmt::format("\"{}\" has {} exits; valid: 0 (the deepest) to {}",
+                                        problem.graph.name(), exits, exits));
+  }
+  return exit == 0 ? exits - 1 : exit - 1;
+}
+
+double bottleneck_bytes_per_s(const Problem& problem, HostId from, HostId to) {
+  double bandwidth = std::numeric_limits<double>::infinity();
+  for (const LinkId link : problem.platform.route(from, to)->links) {
+    bandwidth = std::min(bandwidth, problem.bandwidth_bytes_per_s[static_cast<std::size_t>(link)]);
+  }
+  return bandwidth;
+}
+
+}  // namespace cdisim

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sim/policy.h"
+
+namespace cdisim {
+
+/// The reachable hosts of these tiers, ascending, the source among them where it is of one.
+/// @throws InputError naming the platform file, the tiers and the source when there is none.
+std::vector<HostId> hosts_of_tiers(const Problem& problem, const std::vector<Tier>& tiers);
+
+/// The reachable hosts of these tiers (of all, where none is given) but the source, ascending.
+/// @throws InputError as hosts_of_tiers().
+std::vector<HostId> servers_of_tiers(const Problem& problem, const std::vector<Tier>& tiers = {});
+
+/// The host that the string parameter `name` names. @throws InputError unless it is one of `valid`, which it
+/// lists.
+HostId named_host(const Problem& problem, const Parameters& parameters, const std::string& name,
+                  const std::vector<HostId>& valid);
+
+/// Where a parameter "server" says the rest goes: the host it names, any but the source, else all of `tiers`.
+/// @throws InputError where there is none.
+std::vector<HostId> server_candidates(const Problem& problem, const Parameters& parameters,
+                                      const std::vector<Tier>& tiers);
+
+/// All layers of an exit on one host.
+Plan whole_plan(const LayerGraph& graph, int exit, HostId host);
+
+/// Of `hosts`, the one with the least estimated latency for the whole of `exit`; the lowest id where several
+/// tie.
+HostId fastest_host(const Problem& problem, int exit, const std::vector<HostId>& hosts);
+
+/// The parameter "exit": 0 for the deepest, else counted from 1.
+ParameterFacts exit_parameter();
+/// Its value as an index into LayerGraph::exits(). @throws InputError for an exit that the graph does not
+/// have.
+int chosen_exit(const Problem& problem, const Parameters& parameters);
+
+inline int deepest_exit(const Problem& problem) {
+  return static_cast<int>(problem.graph.exits().size()) - 1;
+}
+
+/// The smallest bandwidth believed on the route, byte/s; infinite from a host to itself.
+double bottleneck_bytes_per_s(const Problem& problem, HostId from, HostId to);
+
+}  // namespace cdisim

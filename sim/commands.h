@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace cdisim {
+
+/// Options of `cdisim EXPERIMENT`.
+struct RunOptions {
+  std::string experiment;       ///< path or name
+  std::filesystem::path out;    ///< folder for results.json and requests.csv; empty: none
+  std::filesystem::path trace;  ///< Chrome trace-event file; empty: none
+  std::optional<std::uint64_t> seed;
+  int jobs = 1;
+  bool json = false;
+  bool quiet = false;
+};
+
+// Each command returns the program's exit code and throws InputError for the user's mistakes.
+
+/// Runs an experiment: 0, or 2 / 1 where some run failed for its input / otherwise (the other runs are reported).
+int run_command(const RunOptions& options);
+
+/// Runs experiments and sets their published figures beside the simulated ones; 1 when a figure left its recorded
+/// status or a run failed. A folder stands for its experiments.
+int check_command(const std::vector<std::string>& paths, int jobs, bool json, bool quiet);
+
+/// Lists policies, models, devices, platforms or experiments.
+int list_command(const std::string& kind, bool json);
+
+/// Tells what is known of anything that has a name.
+int describe_command(const std::string& name);
+
+/// Checks a platform, layer graph, latency model, device catalogue or experiment file.
+int validate_command(const std::vector<std::string>& paths);
+
+}  // namespace cdisim

@@ -1,0 +1,945 @@
+// The one file that talks to SimGrid: it builds the platform through SimGrid's API, drives SimGrid's clock and turns
+// shared work into SimGrid activities.
+#include "sim/engine.h"
+
+#include <simgrid/kernel/Timer.hpp>
+#include <simgrid/kernel/resource/NetworkModelIntf.hpp>
+#include <simgrid/kernel/routing/NetPoint.hpp>
+#include <simgrid/kernel/routing/NetZoneImpl.hpp>
+#include <simgrid/plugins/energy.h>
+#include <simgrid/s4u.hpp>
+#include <xbt/log.h>
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <limits>
+#include <queue>
+#include <unordered_map>
+
+namespace cdisim {
+
+namespace {
+
+namespace sg4 = simgrid::s4u;
+namespace routing = simgrid::kernel::routing;
+
+// SimGrid's payloads are whole numbers. In millionths of a byte the rounding is below 1e-10 of any real transfer.
+constexpr double kUnitsPerByte = 1e6;
+// SimGrid skips a transfer's latency, and keeps its CM02 weight, with a latency factor that is tiny but not 0.
+constexpr double kLatencyAlreadyPaid = 1e-15;
+// Changes come after everything else of the same date: what ends as a link goes off has ended.
+constexpr std::uint64_t kAfterAllRequests = std::numeric_limits<std::uint64_t>::max();
+constexpr int kNone = -1;
+
+// Dates within this distance count as equal: the solver and a closed form differ in the last bits.
+double tie_tolerance(double date) { return std::max(2e-13, 16 * std::numeric_limits<double>::epsilon() * date); }
+
+struct LinkState {
+  sg4::Link* link = nullptr;
+  bool on = true;
+  double bandwidth = 0;
+  int users = 0;     // transfers that cross it now
+  int sole = kNone;  // the transfer on timers that has the link to itself
+  double bytes = 0;
+};
+
+// Answers SimGrid's routing questions from the platform's own sparse table: SimGrid's "Full" keeps n x n entries.
+class SparseZone : public routing::NetZoneImpl {
+ public:
+  SparseZone(const Platform& platform, const std::vector<LinkState>& links)
+      : NetZoneImpl("platform"), platform_(platform), links_(links) {}
+
+  void get_local_route(const routing::NetPoint* src, const routing::NetPoint* dst, routing::Route* into,
+                       double* latency) override {
+    const Route* route = platform_.route(host_of_[src->id()], host_of_[dst->id()]);
+    if (route == nullptr) return;
+    std::size_t least_used = 0;
+    for (const LinkId id : route->links) {
+      const LinkState& state = links_[static_cast<std::size_t>(id)];
+      into->link_list_.push_back(state.link->get_impl());
+      if (latency != nullptr) *latency += state.link->get_latency();
+      if (state.users < links_[static_cast<std::size_t>(route->links[least_used])].users) {
+        least_used = into->link_list_.size() - 1;
+      }
+    }
+    // The order means nothing to the model, but see touch_route(): a link of the transfer's own comes first.
+    std::swap(into->link_list_.front(), into->link_list_[least_used]);
+  }
+
+  void add_host(const sg4::Host* host, HostId id) {
+    const auto point = host->get_netpoint()->id();
+    if (host_of_.size() <= point) host_of_.resize(point + 1, kNone);
+    host_of_[point] = id;
+  }
+
+ private:
+  const Platform& platform_;
+  const std::vector<LinkState>& links_;
+  std::vector<HostId> host_of_;  // by netpoint
+};
+
+enum class EventKind : std::uint8_t { kTimer, kComputed, kTransferred, kCarried, kChange, kBatchDeadline, kDataPhase, kTouch };
+
+struct Event {
+  double date;
+  Tag tag;
+  EventKind kind;
+  int index;                 // job, transfer, carrier, change or host
+  std::uint32_t generation;  // an event of an older generation of its slot is void
+};
+
+struct LaterThan {
+  bool operator()(const Event& a, const Event& b) const {
+    if (a.date != b.date) return a.date > b.date;
+    if (a.tag.request != b.tag.request) return a.tag.request > b.tag.request;
+    return a.tag.step > b.tag.step;
+  }
+};
+
+// One computation of a request. `core_job` is the job whose timer or activity stands for the whole batch.
+struct Job {
+  Tag tag;
+  HostId host = kNone;
+  std::span<const double> seconds;
+  double queued_s = 0, started_s = 0;
+  double left_s = 0;  // work left at `since`, seconds in power state 0
+  double since = 0;
+  std::vector<int> batch;  // the other jobs of a batch that this one leads
+  int carrier = kNone;
+  std::uint32_t generation = 0;
+  bool running = false;
+};
+
+struct Transfer {
+  Tag tag;
+  const Route* route = nullptr;
+  HostId from = kNone, to = kNone;
+  double bytes = 0;
+  double started_s = 0;
+  double latency_end = 0;  // date at which data begin to flow
+  double left_bytes = 0;   // at `since`
+  double since = 0;
+  double rate = 0;  // byte/s
+  int carrier = kNone;
+  std::uint32_t generation = 0;
+  bool active = false;
+  bool data_phase = false;  // radios of its ends are on
+};
+
+// An actor that turns one job or transfer at a time into a SimGrid activity.
+struct Carrier {
+  sg4::ActorPtr actor;
+  bool busy = false;
+  bool is_transfer = false;
+  int index = kNone;
+  std::uint32_t generation = 0;
+  // transfer
+  sg4::Host* from = nullptr;
+  sg4::Host* to = nullptr;
+  std::uint64_t units = 0;
+  double latency_factor = 1;
+  // computation
+  double flop = 0;
+  sg4::ActivityPtr activity;
+  bool failed = false;
+};
+
+struct HostState {
+  sg4::Host* host = nullptr;
+  bool on = true;
+  int power_state = 0;
+  int busy_cores = 0;
+  std::deque<int> queue;       // waiting jobs
+  std::vector<int> running;    // jobs on cores, or sharing them
+  bool deadline_armed = false; // batch: a kBatchDeadline is under way
+  // meters
+  HostMeter meter;
+  double metered_to = 0;
+  int sending = 0, receiving = 0;  // transfers in their data phase
+};
+
+}  // namespace
+
+struct Engine::Impl {
+  const Platform& platform;
+  EngineOptions options;
+  Handlers handlers;
+
+  std::unique_ptr<sg4::Engine> simgrid;
+  sg4::Host* carrier_host = nullptr;
+  std::vector<HostState> hosts;
+  std::vector<LinkState> links;
+  std::vector<Job> jobs;
+  std::vector<int> free_jobs;
+  std::vector<Transfer> transfers;
+  std::vector<int> free_transfers;
+  std::deque<Carrier> carriers;
+  std::vector<int> free_carriers;
+  std::deque<double> latency_factors;  // of transfers whose start SimGrid has not seen yet, in order
+  std::vector<Change> changes;  // slots of announced changes
+  std::vector<int> free_changes;
+
+  std::priority_queue<Event, std::vector<Event>, LaterThan> events;
+  std::vector<Event> tied;
+  simgrid::kernel::timer::Timer* timer = nullptr;
+  double timer_date = std::numeric_limits<double>::infinity();
+  double now = 0;
+  bool handling = false;
+  bool stopped = false;
+
+  Impl(const Platform& p, const EngineOptions& o, Handlers h) : platform(p), options(o), handlers(std::move(h)) {
+    build();
+  }
+
+  // ---- SimGrid platform ----
+
+  void build() {
+    xbt_log_control_set("root.threshold:critical");
+    if (options.host_energy) sg_host_energy_plugin_init();
+    // SimGrid reads its settings from an argument vector, which must outlive the engine.
+    static std::vector<std::string> arguments;
+    arguments = {"cdisim",
+                 std::string("--cfg=network/model:") + (options.network == NetworkModel::kCm02 ? "CM02" : "LV08"),
+                 "--cfg=network/crosstraffic:0",
+                 "--cfg=network/TCP-gamma:0",
+                 "--cfg=surf/precision:1e-14",
+                 "--cfg=contexts/stack-size:128",
+#ifdef CDISIM_SANITIZE
+                 "--cfg=contexts/factory:thread",
+#endif
+    };
+    static std::vector<char*> argv;
+    argv.clear();
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    static int argc;
+    argc = static_cast<int>(argv.size());
+    argv.push_back(nullptr);
+    simgrid = std::make_unique<sg4::Engine>(&argc, argv.data());
+
+    auto* zone_impl = new SparseZone(platform, links);  // SimGrid owns it
+    sg4::NetZone* zone = zone_impl->get_iface();
+    for (const Link& link : platform.links()) {
+      sg4::Link* made = zone->create_link(link.name, link.bandwidth_bytes_per_s * kUnitsPerByte);
+      made->set_latency(link.latency_s);
+      made->set_sharing_policy(link.sharing == Sharing::kFatpipe ? sg4::Link::SharingPolicy::FATPIPE
+                                                                 : sg4::Link::SharingPolicy::SHARED);
+      made->seal();
+      links.push_back({made, true, link.bandwidth_bytes_per_s, 0, kNone, 0});
+    }
+    for (HostId id = 0; id < platform.host_count(); ++id) {
+      const Host& host = platform.host(id);
+      std::vector<double> speeds;
+      std::string watts;
+      for (const PowerState& state : host.power_states) {
+        speeds.push_back(state.speed_flop_per_s);
+        watts += (watts.empty() ? "" : ",") + std::to_string(state.idle_w) + ":" + std::to_string(state.epsilon_w) + ":" +
+                 std::to_string(state.all_cores_w);
+      }
+      sg4::Host* made = zone->create_host(host.name, speeds);
+      made->set_core_count(host.cores);
+      if (options.host_energy) {
+        made->set_property("wattage_per_state", watts);
+        made->set_property("wattage_off", std::to_string(host.off_w));
+      }
+      made->seal();
+      if (host.power_state != 0) made->set_pstate(static_cast<unsigned long>(host.power_state));
+      zone_impl->add_host(made, id);
+      hosts.emplace_back();
+      hosts.back().host = made;
+      hosts.back().power_state = host.power_state;
+    }
+    carrier_host = zone->create_host("cdisim carriers", 1.0);
+    if (options.host_energy) carrier_host->set_property("wattage_per_state", "0:0:0");
+    carrier_host->seal();
+    zone->seal();
+    if (options.network == NetworkModel::kCm02) {
+      zone->get_network_model()->set_lat_factor_cb(
+          [this](double, const sg4::Host*, const sg4::Host*, const std::vector<sg4::Link*>&,
+                 const std::unordered_set<sg4::NetZone*>&) {
+            const double factor = latency_factors.empty() ? 1 : latency_factors.front();
+            if (!latency_factors.empty()) latency_factors.pop_front();
+            return factor;
+          });
+    }
+  }
+
+  // ---- events ----
+
+  void push(double date, Tag tag, EventKind kind, int index, std::uint32_t generation) {
+    events.push({date, tag, kind, index, generation});
+    if (!handling) arm();
+  }
+
+  // Keeps one SimGrid timer at the next event, a tie's width late so that activities that end then come along.
+  void arm() {
+    if (events.empty()) return;
+    const double date = events.top().date + tie_tolerance(events.top().date);
+    if (timer != nullptr) {
+      if (timer_date <= date) return;
+      timer->remove();
+    }
+    timer_date = date;
+    timer = simgrid::kernel::timer::Timer::set(std::max(date, sg4::Engine::get_clock()), [this] { handle_due(); });
+  }
+
+  void handle_due() {
+    timer = nullptr;
+    timer_date = std::numeric_limits<double>::infinity();
+    const double clock = sg4::Engine::get_clock();
+    handling = true;
+    while (!events.empty() && !stopped) {
+      const double head = events.top().date;
+      const double tolerance = tie_tolerance(head);
+      if (head + tolerance > clock) break;
+      tied.clear();
+      while (!events.empty() && events.top().date <= head + tolerance) {
+        tied.push_back(events.top());
+        events.pop();
+      }
+      if (tied.size() > 1) {
+        std::stable_sort(tied.begin(), tied.end(), [](const Event& a, const Event& b) {
+          return a.tag.request != b.tag.request ? a.tag.request < b.tag.request : a.tag.step < b.tag.step;
+        });
+      }
+      for (std::size_t i = 0; i < tied.size() && !stopped; ++i) {
+        const Event event = tied[i];
+        now = std::max(now, event.date);
+        handle(event);
+      }
+    }
+    handling = false;
+    const bool idle = events.empty() && free_carriers.size() == carriers.size();
+    if (stopped || idle) {
+      finish();
+    } else {
+      arm();
+    }
+  }
+
+  void handle(const Event& event) {
+    switch (event.kind) {
+      case EventKind::kTimer:
+        handlers.timer(event.tag);
+        break;
+      case EventKind::kComputed:
+        if (jobs[at(event.index)].generation == event.generation) end_job(event.index, event.date, false);
+        break;
+      case EventKind::kTransferred:
+        if (transfers[at(event.index)].generation == event.generation) end_transfer(event.index, event.date, false);
+        break;
+      case EventKind::kCarried:
+        end_carried(event.index, event.date);
+        break;
+      case EventKind::kChange:
+        free_changes.push_back(event.index);
+        apply(Change(changes[at(event.index)]));
+        break;
+      case EventKind::kBatchDeadline:
+        hosts[at(event.index)].deadline_armed = false;
+        start_waiting(event.index);
+        break;
+      case EventKind::kDataPhase:
+        if (transfers[at(event.index)].generation == event.generation) radio_on(transfers[at(event.index)]);
+        break;
+      case EventKind::kTouch:
+        if (transfers[at(event.index)].generation == event.generation) touch_route(*transfers[at(event.index)].route);
+        break;
+    }
+  }
+
+  static std::size_t at(int index) { return static_cast<std::size_t>(index); }
+
+  // ---- carriers: one actor each, reused, as many as there are shared activities at once ----
+
+  int take_carrier() {
+    if (free_carriers.empty()) {
+      carriers.emplace_back();
+      const int index = static_cast<int>(carriers.size()) - 1;
+      carriers.back().actor = sg4::Actor::create("carrier", carrier_host, [this, index] { carry(carriers[at(index)], index); });
+      carriers.back().busy = true;
+      return index;
+    }
+    const int index = free_carriers.back();
+    free_carriers.pop_back();
+    carriers[at(index)].busy = true;
+    return index;
+  }
+
+  void carry(Carrier& carrier, int index) {
+    for (;;) {
+      while (!carrier.busy) sg4::this_actor::suspend();
+      carrier.failed = false;
+      try {
+        if (!is_current(carrier)) {
+          carrier.failed = true;  // its host or link went off before it could start
+        } else if (carrier.is_transfer) {
+          sg4::CommPtr comm = sg4::Comm::sendto_init(carrier.from, carrier.to);
+          comm->set_payload_size(carrier.units);
+          if (options.network == NetworkModel::kCm02) latency_factors.push_back(carrier.latency_factor);
+          carrier.activity = comm;
+          comm->start();
+          comm->wait();
+        } else {
+          sg4::ExecPtr exec = sg4::this_actor::exec_init(carrier.flop);
+          exec->set_host(carrier.from);
+          carrier.activity = exec;
+          exec->start();
+          exec->wait();
+        }
+      } catch (const simgrid::Exception&) {
+        carrier.failed = true;
+      }
+      carrier.activity = nullptr;
+      carrier.busy = false;
+      const Tag tag = carrier.is_transfer ? transfers[at(carrier.index)].tag : jobs[at(carrier.index)].tag;
+      push(sg4::Engine::get_clock(), tag, EventKind::kCarried, index, carrier.generation);
+    }
+  }
+
+  bool is_current(const Carrier& carrier) const {
+    return carrier.is_transfer ? transfers[at(carrier.index)].generation == carrier.generation
+                               : jobs[at(carrier.index)].generation == carrier.generation;
+  }
+
+  void launch(int index) {
+    if (carriers[at(index)].actor->is_suspended()) carriers[at(index)].actor->resume();
+  }
+
+  void end_carried(int index, double date) {
+    Carrier& carrier = carriers[at(index)];
+    free_carriers.push_back(index);
+    if (!is_current(carrier)) return;
+    if (carrier.is_transfer) {
+      end_transfer(carrier.index, date, carrier.failed);
+    } else {
+      end_job(carrier.index, date, carrier.failed);
+    }
+  }
+
+  void cancel_carrier(int& index) {
+    if (index == kNone) return;
+    Carrier& carrier = carriers[at(index)];
+    if (carrier.activity != nullptr) carrier.activity->cancel();
+    index = kNone;
+  }
+
+  // ---- processors ----
+
+  double relative_speed(HostId host) const {
+    const Host& h = platform.host(host);
+    return h.power_states[at(hosts[at(host)].power_state)].speed_flop_per_s / h.power_states[0].speed_flop_per_s;
+  }
+
+  int new_job() {
+    if (free_jobs.empty()) {
+      jobs.emplace_back();
+      return static_cast<int>(jobs.size()) - 1;
+    }
+    const int index = free_jobs.back();
+    free_jobs.pop_back();
+    return index;
+  }
+
+  void compute(HostId host, std::span<const double> seconds, Tag tag) {
+    const int index = new_job();
+    Job& job = jobs[at(index)];
+    job.tag = tag;
+    job.host = host;
+    job.seconds = seconds;
+    job.queued_s = job.started_s = now;
+    job.running = false;
+    job.batch.clear();
+    job.carrier = kNone;
+    HostState& state = hosts[at(host)];
+    if (!state.on) {
+      ++job.generation;
+      push(now, tag, EventKind::kComputed, index, job.generation);  // fails when handled: the host is off
+      return;
+    }
+    state.queue.push_back(index);
+    start_waiting(host);
+  }
+
+  // Gives free cores to waiting jobs.
+  void start_waiting(HostId host) {
+    HostState& state = hosts[at(host)];
+    const Host& h = platform.host(host);
+    while (state.on && !state.queue.empty()) {
+      if (h.discipline == Discipline::kShared) {
+        const int index = state.queue.front();
+        state.queue.pop_front();
+        start(index);
+        continue;
+      }
+      if (state.busy_cores >= h.cores) return;
+      if (h.discipline == Discipline::kBatch && !gather_batch(host)) return;
+      const int index = state.queue.front();
+      state.queue.pop_front();
+      start(index);
+    }
+  }
+
+  // Moves the jobs that may go with the first one behind it. Returns false while the batch may still wait.
+  bool gather_batch(HostId host) {
+    HostState& state = hosts[at(host)];
+    const Host& h = platform.host(host);
+    Job& leader = jobs[at(state.queue.front())];
+    std::vector<int> same;
+    for (const int index : state.queue) {
+      if (index != state.queue.front() && jobs[at(index)].seconds.data() == leader.seconds.data()) same.push_back(index);
+      if (static_cast<int>(same.size()) + 1 >= h.max_batch) break;
+    }
+    const double deadline = leader.queued_s + h.max_wait_s;
+    if (static_cast<int>(same.size()) + 1 < h.max_batch && now + tie_tolerance(now) < deadline) {
+      if (!state.deadline_armed) {
+        state.deadline_armed = true;
+        push(deadline, leader.tag, EventKind::kBatchDeadline, host, 0);
+      }
+      return false;
+    }
+    std::erase_if(state.queue, [&](int index) { return std::find(same.begin(), same.end(), index) != same.end(); });
+    leader.batch = std::move(same);
+    return true;
+  }
+
+  void start(int index) {
+    Job& job = jobs[at(index)];
+    HostState& state = hosts[at(job.host)];
+    const Host& host = platform.host(job.host);
+    meter(job.host);
+    job.running = true;
+    job.started_s = job.since = now;
+    job.left_s = job.seconds[job.batch.size()];
+    for (const int other : job.batch) jobs[at(other)].started_s = now;
+    state.running.push_back(index);
+    ++state.busy_cores;
+    ++job.generation;
+    if (options.full_solver || host.discipline == Discipline::kShared) {
+      job.carrier = take_carrier();
+      Carrier& carrier = carriers[at(job.carrier)];
+      carrier.is_transfer = false;
+      carrier.index = index;
+      carrier.generation = job.generation;
+      carrier.from = state.host;
+      carrier.flop = job.left_s * host.power_states[0].speed_flop_per_s;
+      launch(job.carrier);
+    } else {
+      push(now + job.left_s / relative_speed(job.host), job.tag, EventKind::kComputed, index, job.generation);
+    }
+  }
+
+  void end_job(int index, double date, bool failed) {
+    Job& job = jobs[at(index)];
+    const HostId host = job.host;
+    HostState& state = hosts[at(host)];
+    std::vector<int> batch = std::move(job.batch);
+    if (job.running) {
+      meter(host);
+      --state.busy_cores;
+      std::erase(state.running, index);
+    } else {
+      failed = true;
+    }
+    complete_job(index, date, failed);
+    for (const int other : batch) {
+      ++jobs[at(other)].generation;
+      complete_job(other, date, failed);
+    }
+    start_waiting(host);
+  }
+
+  void complete_job(int index, double date, bool failed) {
+    Job& job = jobs[at(index)];
+    const Completion completion{job.tag, failed, job.queued_s, job.started_s, date};
+    job.running = false;
+    job.carrier = kNone;
+    ++job.generation;
+    free_jobs.push_back(index);
+    handlers.computed(completion);
+  }
+
+  void set_power_state(HostId host, int power_state) {
+    HostState& state = hosts[at(host)];
+    meter(host);
+    const double before = relative_speed(host);
+    state.power_state = power_state;
+    const double after = relative_speed(host);
+    state.host->set_pstate(static_cast<unsigned long>(power_state));
+    for (const int index : state.running) {
+      Job& job = jobs[at(index)];
+      if (job.carrier != kNone) continue;  // SimGrid re-times its own
+      job.left_s = std::max(0.0, job.left_s - (now - job.since) * before);
+      job.since = now;
+      ++job.generation;
+      push(now + job.left_s / after, job.tag, EventKind::kComputed, index, job.generation);
+    }
+  }
+
+  void set_host_state(HostId host, bool on) {
+    HostState& state = hosts[at(host)];
+    if (state.on == on) return;
+    meter(host);
+    state.on = on;
+    if (on) {
+      state.host->turn_on();
+      return;
+    }
+    // Everything on the host and everything to or from it fails now, in the order of the requests.
+    std::vector<int> lost(state.queue.begin(), state.queue.end());
+    for (const int index : state.running) {
+      lost.push_back(index);
+      lost.insert(lost.end(), jobs[at(index)].batch.begin(), jobs[at(index)].batch.end());
+      jobs[at(index)].batch.clear();
+      ++jobs[at(index)].generation;
+      cancel_carrier(jobs[at(index)].carrier);
+    }
+    state.queue.clear();
+    state.running.clear();
+    state.busy_cores = 0;
+    for (const int index : lost) {
+      Job& job = jobs[at(index)];
+      job.running = false;
+      ++job.generation;
+      push(now, job.tag, EventKind::kComputed, index, job.generation);
+    }
+    fail_transfers([&](const Transfer& t) { return t.from == host || t.to == host; });
+    state.host->turn_off();
+  }
+
+  // ---- transfers ----
+
+  int new_transfer() {
+    if (free_transfers.empty()) {
+      transfers.emplace_back();
+      return static_cast<int>(transfers.size()) - 1;
+    }
+    const int index = free_transfers.back();
+    free_transfers.pop_back();
+    return index;
+  }
+
+  bool shares(LinkId id) const { return platform.link(id).sharing == Sharing::kShared; }
+
+  double timer_rate(const Route& route) const {
+    double rate = std::numeric_limits<double>::infinity();
+    for (const LinkId id : route.links) rate = std::min(rate, links[at(id)].bandwidth);
+    return rate;
+  }
+
+  void transfer(const Route& route, HostId from, HostId to, double bytes, Tag tag) {
+    const int index = new_transfer();
+    bool alone = !options.full_solver && options.network == NetworkModel::kCm02;
+    bool passable = hosts[at(from)].on && hosts[at(to)].on;
+    for (const LinkId id : route.links) {
+      passable = passable && links[at(id)].on;
+      if (!shares(id)) continue;
+      if (links[at(id)].users > 0) alone = false;
+      if (links[at(id)].sole != kNone) move_to_solver(links[at(id)].sole);
+    }
+    Transfer& t = transfers[at(index)];
+    t.tag = tag;
+    t.route = &route;
+    t.from = from;
+    t.to = to;
+    t.bytes = t.left_bytes = bytes;
+    t.started_s = now;
+    t.latency_end = t.since = now + route.latency_s;
+    t.carrier = kNone;
+    t.data_phase = false;
+    t.active = passable;
+    ++t.generation;
+    if (!passable) {
+      push(now, tag, EventKind::kTransferred, index, t.generation);  // fails when handled: it is not active
+      return;
+    }
+    for (const LinkId id : route.links) {
+      ++links[at(id)].users;
+      if (alone && shares(id)) links[at(id)].sole = index;
+    }
+    if (platform.host(from).has_radio || platform.host(to).has_radio) {
+      push(t.latency_end, tag, EventKind::kDataPhase, index, t.generation);
+    }
+    if (alone) {
+      t.rate = timer_rate(route);
+      push(t.latency_end + bytes / t.rate, tag, EventKind::kTransferred, index, t.generation);
+    } else {
+      send_through_solver(index);
+    }
+  }
+
+  // Latency and bytes that are left become a SimGrid communication.
+  void send_through_solver(int index) {
+    Transfer& t = transfers[at(index)];
+    t.carrier = take_carrier();
+    Carrier& carrier = carriers[at(t.carrier)];
+    carrier.is_transfer = true;
+    carrier.index = index;
+    carrier.generation = t.generation;
+    carrier.from = hosts[at(t.from)].host;
+    carrier.to = hosts[at(t.to)].host;
+    carrier.units = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::llround(t.left_bytes * kUnitsPerByte)));
+    const double left_latency_s = t.latency_end - now;
+    carrier.latency_factor = t.route->latency_s == 0 ? 1 : std::max(kLatencyAlreadyPaid, left_latency_s / t.route->latency_s);
+    launch(t.carrier);
+    if (t.route->links.size() > 1 && t.route->latency_s > 0) {
+      push(std::max(now, t.latency_end), t.tag, EventKind::kTouch, index, t.generation);
+    }
+  }
+
+  // SimGrid 3.32's lazy solver forgets links: when a transfer's latency has passed it follows the transfer's first link
+  // only, and not even that where the link already changed at this instant, so that the transfer exceeds the others.
+  // Setting their bandwidth anew makes the solver look. A first link that nobody else uses cannot have changed.
+  void touch_route(const Route& route) {
+    const bool own_link = std::any_of(route.links.begin(), route.links.end(), [&](LinkId id) { return links[at(id)].users == 1; });
+    if (own_link) return;
+    for (const LinkId id : route.links) links[at(id)].link->set_bandwidth(links[at(id)].bandwidth * kUnitsPerByte);
+  }
+
+  void flow_until_now(Transfer& t) {
+    if (now <= t.since) return;
+    t.left_bytes = std::max(0.0, t.left_bytes - t.rate * (now - t.since));
+    t.since = now;
+  }
+
+  void move_to_solver(int index) {
+    Transfer& t = transfers[at(index)];
+    flow_until_now(t);
+    for (const LinkId id : t.route->links) {
+      if (links[at(id)].sole == index) links[at(id)].sole = kNone;
+    }
+    // The timer that was set is void; a data phase still to come is announced anew.
+    ++t.generation;
+    if (!t.data_phase && (platform.host(t.from).has_radio || platform.host(t.to).has_radio)) {
+      push(std::max(now, t.latency_end), t.tag, EventKind::kDataPhase, index, t.generation);
+    }
+    send_through_solver(index);
+  }
+
+  void leave_links(int index) {
+    const Transfer& t = transfers[at(index)];
+    for (const LinkId id : t.route->links) {
+      --links[at(id)].users;
+      if (links[at(id)].sole == index) links[at(id)].sole = kNone;
+    }
+  }
+
+  void end_transfer(int index, double date, bool failed) {
+    Transfer& t = transfers[at(index)];
+    failed = failed || !t.active;
+    if (t.active) {
+      leave_links(index);
+      if (!failed && !t.data_phase) radio_on(t);
+      radio_off(t);
+      t.active = false;
+    }
+    if (!failed) {
+      for (const LinkId id : t.route->links) links[at(id)].bytes += t.bytes;
+      hosts[at(t.from)].meter.radio_energy_j += t.bytes * platform.host(t.from).radio.tx_j_per_byte;
+      hosts[at(t.to)].meter.radio_energy_j += t.bytes * platform.host(t.to).radio.rx_j_per_byte;
+    }
+    const Completion completion{t.tag, failed, t.started_s, t.started_s, date};
+    ++t.generation;
+    t.carrier = kNone;
+    free_transfers.push_back(index);
+    handlers.transferred(completion);
+  }
+
+  template <class Predicate>
+  void fail_transfers(Predicate concerned) {
+    for (int index = 0; index < static_cast<int>(transfers.size()); ++index) {
+      Transfer& t = transfers[at(index)];
+      if (!t.active || !concerned(t)) continue;
+      leave_links(index);
+      radio_off(t);
+      t.active = false;
+      ++t.generation;
+      cancel_carrier(t.carrier);
+      push(now, t.tag, EventKind::kTransferred, index, t.generation);
+    }
+  }
+
+  void set_bandwidth(LinkId id, double bytes_per_s) {
+    LinkState& link = links[at(id)];
+    link.bandwidth = bytes_per_s;
+    link.link->set_bandwidth(bytes_per_s * kUnitsPerByte);
+    if (shares(id)) {
+      if (link.sole != kNone) retime(link.sole);
+      return;
+    }
+    for (int index = 0; index < static_cast<int>(transfers.size()); ++index) {
+      const Transfer& t = transfers[at(index)];
+      if (!t.active || t.carrier != kNone) continue;
+      if (std::find(t.route->links.begin(), t.route->links.end(), id) != t.route->links.end()) retime(index);
+    }
+  }
+
+  void retime(int index) {
+    Transfer& t = transfers[at(index)];
+    flow_until_now(t);
+    t.rate = timer_rate(*t.route);
+    ++t.generation;
+    if (!t.data_phase && (platform.host(t.from).has_radio || platform.host(t.to).has_radio)) {
+      push(std::max(now, t.latency_end), t.tag, EventKind::kDataPhase, index, t.generation);
+    }
+    push(std::max(now, t.since) + t.left_bytes / t.rate, t.tag, EventKind::kTransferred, index, t.generation);
+  }
+
+  void set_link_state(LinkId id, bool on) {
+    LinkState& link = links[at(id)];
+    if (link.on == on) return;
+    link.on = on;
+    if (!on) {
+      fail_transfers([&](const Transfer& t) {
+        return std::find(t.route->links.begin(), t.route->links.end(), id) != t.route->links.end();
+      });
+    }
+    if (on) {
+      link.link->turn_on();
+    } else {
+      link.link->turn_off();
+    }
+  }
+
+  // ---- changes ----
+
+  void announce(const Change& change) {
+    int index = static_cast<int>(changes.size());
+    if (free_changes.empty()) {
+      changes.push_back(change);
+    } else {
+      index = free_changes.back();
+      free_changes.pop_back();
+      changes[at(index)] = change;
+    }
+    // Of the changes of one date, links and hosts come in their own order.
+    const auto step = static_cast<std::uint32_t>(change.kind) << 28 | static_cast<std::uint32_t>(change.target);
+    push(std::max(change.date_s, now), {kAfterAllRequests, step}, EventKind::kChange, index, 0);
+  }
+
+  void apply(const Change& change) {
+    switch (change.kind) {
+      case Change::Kind::kBandwidth:
+        set_bandwidth(change.target, change.value);
+        break;
+      case Change::Kind::kLinkState:
+        set_link_state(change.target, change.value != 0);
+        break;
+      case Change::Kind::kHostState:
+        set_host_state(change.target, change.value != 0);
+        break;
+      case Change::Kind::kPowerState:
+        set_power_state(change.target, static_cast<int>(change.value));
+        break;
+    }
+    handlers.changed(change);
+  }
+
+  // ---- meters ----
+
+  void meter(HostId id) {
+    HostState& state = hosts[at(id)];
+    const double span = now - state.metered_to;
+    if (span <= 0) return;
+    const Host& host = platform.host(id);
+    const PowerState& power = host.power_states[at(state.power_state)];
+    double watts = host.off_w;
+    if (state.on) {
+      const double load = std::min(1.0, static_cast<double>(state.busy_cores) / host.cores);
+      watts = load == 0 ? power.idle_w : power.epsilon_w + load * (power.all_cores_w - power.epsilon_w);
+    }
+    state.meter.energy_j += watts * span;
+    if (state.busy_cores > 0) state.meter.busy_s += span;
+    if (host.has_radio && state.on) {
+      const bool silent = state.sending == 0 && state.receiving == 0;
+      const double radio_w = silent ? host.radio.idle_w
+                                    : (state.sending > 0 ? host.radio.tx_w : 0) + (state.receiving > 0 ? host.radio.rx_w : 0);
+      state.meter.radio_energy_j += radio_w * span;
+    }
+    state.metered_to = now;
+  }
+
+  void radio_on(Transfer& t) {
+    if (t.data_phase) return;
+    meter(t.from);
+    meter(t.to);
+    t.data_phase = true;
+    ++hosts[at(t.from)].sending;
+    ++hosts[at(t.to)].receiving;
+  }
+
+  void radio_off(Transfer& t) {
+    if (!t.data_phase) return;
+    meter(t.from);
+    meter(t.to);
+    t.data_phase = false;
+    --hosts[at(t.from)].sending;
+    --hosts[at(t.to)].receiving;
+  }
+
+  // ---- end ----
+
+  // SimGrid's loop ends once there is no timer and no actor.
+  void finish() {
+    events = {};
+    if (timer != nullptr) {
+      timer->remove();
+      timer = nullptr;
+    }
+    for (Carrier& carrier : carriers) carrier.actor->kill();
+  }
+};
+
+Engine::Engine(const Platform& platform, const EngineOptions& options, Handlers handlers)
+    : impl_(std::make_unique<Impl>(platform, options, std::move(handlers))) {}
+Engine::~Engine() = default;
+
+double Engine::now() const { return impl_->now; }
+
+void Engine::at(double date_s, Tag tag) { impl_->push(std::max(date_s, impl_->now), tag, EventKind::kTimer, 0, 0); }
+
+void Engine::apply_at(const Change& change) { impl_->announce(change); }
+
+void Engine::compute(HostId host, std::span<const double> seconds, Tag tag) { impl_->compute(host, seconds, tag); }
+
+void Engine::transfer(const Route& route, HostId from, HostId to, double bytes, Tag tag) {
+  impl_->transfer(route, from, to, bytes, tag);
+}
+
+double Engine::bandwidth_bytes_per_s(LinkId link) const { return impl_->links[Impl::at(link)].bandwidth; }
+bool Engine::link_on(LinkId link) const { return impl_->links[Impl::at(link)].on; }
+bool Engine::host_on(HostId host) const { return impl_->hosts[Impl::at(host)].on; }
+
+int Engine::queue_length(HostId host) const {
+  const HostState& state = impl_->hosts[Impl::at(host)];
+  std::size_t n = state.queue.size() + state.running.size();
+  for (const int index : state.running) n += impl_->jobs[Impl::at(index)].batch.size();
+  return static_cast<int>(n);
+}
+
+const HostMeter& Engine::meter(HostId host) {
+  impl_->meter(host);
+  return impl_->hosts[Impl::at(host)].meter;
+}
+
+double Engine::link_bytes(LinkId link) const { return impl_->links[Impl::at(link)].bytes; }
+
+void Engine::reset_meters() {
+  for (HostId id = 0; id < impl_->platform.host_count(); ++id) {
+    impl_->meter(id);
+    impl_->hosts[Impl::at(id)].meter = {};
+  }
+  for (LinkState& link : impl_->links) link.bytes = 0;
+}
+
+double Engine::plugin_energy_j(HostId host) const {
+  return sg_host_get_consumed_energy(impl_->hosts[Impl::at(host)].host);
+}
+
+void Engine::run() { impl_->simgrid->run(); }
+
+void Engine::stop() {
+  impl_->stopped = true;
+}
+
+}  // namespace cdisim

@@ -1,0 +1,378 @@
+#include "sim/experiment.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <set>
+
+#include "sim/error.h"
+#include "sim/resources.h"
+
+namespace cdisim {
+
+namespace fs = std::filesystem;
+
+struct Experiment::Cache {
+  std::map<fs::path, std::shared_ptr<const Platform>> platforms;
+  std::map<fs::path, std::shared_ptr<const LayerGraph>> graphs;
+  std::map<fs::path, std::shared_ptr<const LatencyModel>> latency_models;
+};
+
+namespace {
+
+// Keys that one run has no use for; a sweep may not touch them either.
+const std::set<std::string> kNotOfARun{"schema", "name", "title", "system", "citation", "about", "seed", "repetitions",
+                                       "policies", "sweeps", "published"};
+constexpr std::int64_t kMostRuns = 100000;
+
+WireFormat read_wire(const JsonReader& reader) {
+  WireFormat wire;
+  const auto bytes = [&](const char* key, std::optional<double>& into) {
+    if (const auto value = reader.find(key)) into = value->number(0, 1e15);
+  };
+  bytes("input_bytes", wire.input_bytes);
+  bytes("bytes_per_element", wire.bytes_per_element);
+  bytes("result_bytes", wire.result_bytes);
+  reader.done();
+  return wire;
+}
+
+std::vector<HostId> read_sources(const std::optional<JsonReader>& reader, const Platform& platform, const JsonReader& top) {
+  std::vector<HostId> out;
+  const auto of_tier = [&](Tier tier) {
+    for (HostId id = 0; id < platform.host_count(); ++id) {
+      if (platform.host(id).tier == tier) out.push_back(id);
+    }
+  };
+  const auto by_name = [&](const JsonReader& name) {
+    const HostId id = platform.find_host(name.string());
+    if (id < 0) throw InputError(name.place(), fmt::format("\"{}\" is no host of {}{}", name.string(), platform.file(), valid_choices(name.string(), platform.host_names())));
+    if (std::find(out.begin(), out.end(), id) != out.end()) name.fail("stands twice");
+    out.push_back(id);
+  };
+  if (!reader) {
+    of_tier(Tier::kDevice);
+    if (out.empty()) throw InputError(top.place(), fmt::format("{} has no host of tier device: name the \"sources\"", platform.file()));
+  } else if (reader->json().is_array()) {
+    for (const JsonReader& name : reader->elements()) by_name(name);
+  } else if (reader->string().starts_with("tier:")) {
+    const std::string tier = reader->string().substr(5);
+    const std::vector<std::string> tiers{"device", "edge", "cloud", "uav"};
+    const auto found = std::find(tiers.begin(), tiers.end(), tier);
+    if (found == tiers.end()) throw InputError(reader->place(), fmt::format("\"{}\" is no tier{}", tier, valid_choices(tier, tiers)));
+    of_tier(static_cast<Tier>(found - tiers.begin()));
+  } else {
+    by_name(*reader);
+  }
+  if (out.empty()) reader->fail("names no host");
+  return out;
+}
+
+
+
+std::vector<LinkId> read_link(const JsonReader& at, const std::string& name, const Platform& platform) {
+  const std::vector<LinkId> ids = platform.find_links(name);
+  if (ids.empty()) throw InputError(at.place(), fmt::format("\"{}\" is no link of {}{}", name, platform.file(), valid_choices(name, platform.link_names())));
+  return ids;
+}
+
+HostId read_host(const JsonReader& at, const std::string& name, const Platform& platform) {
+  const HostId id = platform.find_host(name);
+  if (id < 0) throw InputError(at.place(), fmt::format("\"{}\" is no host of {}{}", name, platform.file(), valid_choices(name, platform.host_names())));
+  return id;
+}
+
+double read_bandwidth(const JsonReader& reader) {
+  const double bandwidth = reader.quantity(Dimension::kBandwidth);
+  if (bandwidth == 0) reader.fail("must be positive; to cut a link use \"changes\"");
+  return bandwidth;
+}
+
+void read_links(const JsonReader& reader, Platform& platform, RunSpec& spec, const fs::path& folder, std::uint64_t seed) {
+  for (const auto& [name, link] : reader.members()) {
+    const std::vector<LinkId> ids = read_link(link, name, platform);
+    if (const auto bandwidth = link.find("bandwidth")) {
+      for (const LinkId id : ids) platform.set_bandwidth(id, read_bandwidth(*bandwidth));
+    }
+    if (const auto latency = link.find("latency")) {
+      for (const LinkId id : ids) platform.set_latency(id, latency->quantity(Dimension::kTime), latency->place());
+    }
+    if (const auto trace = link.find("bandwidth_trace")) {
+      const BandwidthTrace read = read_bandwidth_trace(*trace, folder, derive_seed(seed, static_cast<std::uint64_t>(ids.front())));
+      for (const LinkId id : ids) spec.bandwidth_traces.emplace_back(id, read);
+    }
+    link.done();
+  }
+}
+
+void read_hosts(const JsonReader& reader, Platform& platform) {
+  for (const auto& [name, entry] : reader.members()) {
+    Host& host = platform.edit_host(read_host(entry, name, platform));
+    if (const auto discipline = entry.find("discipline")) {
+      host.discipline = static_cast<Discipline>(discipline->choice({"fifo", "batch", "shared"}));
+    }
+    if (const auto batch = entry.find("max_batch")) host.max_batch = static_cast<int>(batch->integer(1, 100000));
+    if (const auto wait = entry.find("max_wait")) host.max_wait_s = wait->quantity(Dimension::kTime);
+    if (const auto state = entry.find("power_state")) {
+      host.power_state = static_cast<int>(state->integer(0, static_cast<std::int64_t>(host.power_states.size()) - 1));
+    }
+    if (const auto memory = entry.find("memory")) host.memory_bytes = memory->quantity(Dimension::kData);
+    entry.done();
+  }
+}
+
+void read_changes(const JsonReader& reader, const Platform& platform, RunSpec& spec) {
+  for (const JsonReader& entry : reader.elements()) {
+    const double date_s = entry.at("at").quantity(Dimension::kTime);
+    if (entry.has("link") == entry.has("host")) entry.fail("names either a \"link\" or a \"host\"");
+    if (const auto name = entry.find("link")) {
+      if (entry.has("state") == entry.has("bandwidth")) entry.fail("gives either a \"state\" or a \"bandwidth\"");
+      for (const LinkId id : read_link(*name, name->string(), platform)) {
+        if (const auto state = entry.find("state")) {
+          spec.changes.push_back({date_s, Change::Kind::kLinkState, id, static_cast<double>(state->choice({"off", "on"}))});
+        } else {
+          spec.changes.push_back({date_s, Change::Kind::kBandwidth, id, read_bandwidth(entry.at("bandwidth"))});
+        }
+      }
+    } else {
+      const HostId id = read_host(entry.at("host"), entry.at("host").string(), platform);
+      if (entry.has("state") == entry.has("power_state")) entry.fail("gives either a \"state\" or a \"power_state\"");
+      if (const auto state = entry.find("state")) {
+        spec.changes.push_back({date_s, Change::Kind::kHostState, id, static_cast<double>(state->choice({"off", "on"}))});
+      } else {
+        const auto last = static_cast<std::int64_t>(platform.host(id).power_states.size()) - 1;
+        spec.changes.push_back({date_s, Change::Kind::kPowerState, id, static_cast<double>(entry.at("power_state").integer(0, last))});
+      }
+    }
+    entry.done();
+  }
+}
+
+// All combinations of a sweep's values, the first varied slowest.
+std::vector<Json> grid(const std::vector<std::pair<std::string, std::vector<Json>>>& axes, const Json& fixed) {
+  std::vector<Json> points{fixed};
+  for (const auto& [path, values] : axes) {
+    std::vector<Json> longer;
+    for (const Json& point : points) {
+      for (const Json& value : values) {
+        longer.push_back(point);
+        longer.back()[path] = value;
+      }
+    }
+    points = std::move(longer);
+  }
+  return points;
+}
+
+void check_sweep_path(const JsonReader& at, const std::string& path) {
+  const auto end = path.find('/', 1);
+  const std::string key = path.empty() ? "" : path.substr(1, end == path.npos ? path.npos : end - 1);
+  bool valid = !path.empty() && path.front() == '/' && !key.empty() && !kNotOfARun.contains(key);
+  try {
+    if (valid) Json::json_pointer{path};
+  } catch (const Json::exception&) {
+    valid = false;
+  }
+  if (!valid) {
+    throw InputError(at.place(), fmt::format("\"{}\" cannot be swept: give the JSON pointer of a value of a run, such as \"/links/lan/bandwidth\" or \"/deadline\"", path));
+  }
+}
+
+}  // namespace
+
+MakePolicy RunSetup::make_policy() const {
+  return [this] { return cdisim::make_policy(*facts, *parameters); };
+}
+
+Experiment Experiment::load(const fs::path& path, std::optional<std::uint64_t> seed) {
+  Experiment out;
+  out.path_ = path;
+  out.document_ = read_json_file(path);
+  out.cache_ = std::make_shared<Cache>();
+  const JsonReader top(out.document_, path.string());
+  if (!top.json().is_object()) top.fail("an experiment is an object");
+  top.at("schema").integer(1, 1);
+  out.name_ = top.at("name").string();
+  out.title_ = top.at("title").string();
+  out.system_ = top.has("system") ? top.at("system").string() : out.name_;
+  for (const char* key : {"citation", "about"}) {
+    if (const auto text = top.find(key)) text->string();
+  }
+  const auto largest = static_cast<std::int64_t>(std::numeric_limits<std::int64_t>::max());
+  if (const auto value = top.find("seed")) out.seed_ = static_cast<std::uint64_t>(value->integer(0, largest));
+  if (seed) out.seed_ = *seed;
+  if (const auto value = top.find("repetitions")) out.repetitions_ = static_cast<int>(value->integer(1, 10000));
+  out.read_sweeps(top);
+
+  // Every run is built once, so that no mistake shows up half-way through a sweep.
+  for (const Run& run : out.runs_) out.setup(run);
+
+  if (const auto published = top.find("published")) {
+    out.published_ = read_published(*published);
+    Json runs = Json::array();
+    for (const Run& run : out.runs_) runs.push_back({{"policy", run.policy}, {"point", run.point}});
+    for (const PublishedFigure& figure : out.published_) {
+      if (!figure.unchecked.empty()) continue;
+      for (const Selector* selector : {&figure.select, &figure.than}) {
+        if (selector->policy.empty()) continue;
+        const std::size_t n = matching_runs(*selector, runs).size();
+        if (n == 1) continue;
+        throw InputError(published->place(), fmt::format("figure \"{}\" names {} runs instead of one: policy \"{}\" at {}", figure.id, n, selector->policy, selector->point.dump()));
+      }
+    }
+  }
+  return out;
+}
+
+void Experiment::read_sweeps(const JsonReader& top) {
+  std::vector<std::string> labels;
+  for (const JsonReader& entry : top.at("policies").elements()) {
+    const std::string label = entry.has("label") ? entry.at("label").string() : entry.at("name").string();
+    if (std::find(labels.begin(), labels.end(), label) != labels.end()) entry.fail(fmt::format("two policies are labelled \"{}\": give one a \"label\" of its own", label));
+    labels.push_back(label);
+  }
+  if (labels.empty()) top.at("policies").fail("names no policy");
+
+  const auto add = [&](const std::vector<Json>& points, const std::vector<std::size_t>& policies) {
+    for (const Json& point : points) {
+      for (const std::size_t p : policies) {
+        const bool known = std::any_of(runs_.begin(), runs_.end(), [&](const Run& r) { return r.policy_index == p && r.point == point; });
+        if (!known) runs_.push_back({labels[p], p, point});
+      }
+    }
+  };
+  std::vector<std::size_t> all(labels.size());
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
+
+  const auto sweeps = top.find("sweeps");
+  if (!sweeps) {
+    add({Json::object()}, all);
+    return;
+  }
+  for (const JsonReader& sweep : sweeps->elements()) {
+    std::vector<std::pair<std::string, std::vector<Json>>> axes;
+    std::int64_t points = 1;
+    for (const auto& [path, values] : sweep.at("vary").members()) {
+      check_sweep_path(values, path);
+      std::vector<Json> list;
+      for (const JsonReader& value : values.elements()) list.push_back(value.json());
+      if (list.empty()) values.fail("has no value");
+      points *= static_cast<std::int64_t>(list.size());
+      if (points > kMostRuns) values.fail(fmt::format("makes more than {} points", kMostRuns));
+      axes.emplace_back(path, std::move(list));
+    }
+    Json fixed = Json::object();
+    if (const auto set = sweep.find("set")) {
+      for (const auto& [path, value] : set->members()) {
+        check_sweep_path(value, path);
+        fixed[path] = value.json();
+      }
+    }
+    std::vector<std::size_t> policies = all;
+    if (const auto named = sweep.find("policies")) {
+      policies.clear();
+      for (const JsonReader& name : named->elements()) policies.push_back(name.choice(labels));
+    }
+    sweep.done();
+    add(grid(axes, fixed), policies);
+  }
+}
+
+std::unique_ptr<RunSetup> Experiment::setup(const Run& run, int repetition) const {
+  const std::uint64_t seed = seed_ + static_cast<std::uint64_t>(repetition);
+  if (run.point.empty()) return read(document_, run, seed);
+  Json document = document_;
+  for (const auto& [path, value] : run.point.items()) {
+    try {
+      document[Json::json_pointer(path)] = value;
+    } catch (const Json::exception&) {
+      throw InputError(path_.string() + ": /sweeps", fmt::format("\"{}\" leads into a value that is no object", path));
+    }
+  }
+  return read(document, run, seed);
+}
+
+std::unique_ptr<RunSetup> Experiment::read(const Json& document, const Run& run, std::uint64_t seed) const {
+  const JsonReader top(document, path_.string());
+  const fs::path folder = path_.parent_path();
+  for (const std::string& key : kNotOfARun) top.has(key);
+  auto out = std::make_unique<RunSetup>();
+  RunSpec& spec = out->spec;
+  spec.seed = seed;
+
+  const auto cached = [&](auto& cache, Resource kind, const JsonReader& name, auto load) {
+    const fs::path file = find_resource(kind, name.string(), folder, name.place());
+    auto& entry = cache[file];
+    if (entry == nullptr) entry = load(file);
+    return entry;
+  };
+  const auto latency_model = [&](const JsonReader& name) -> std::shared_ptr<const LatencyModel> {
+    if (name.string() == "roofline") {
+      const fs::path file = find_resource(Resource::kHardware, "hardware", folder, name.place());
+      auto& entry = cache_->latency_models[file];
+      if (entry == nullptr) entry = std::make_shared<LatencyModel>(LatencyModel::roofline(file));
+      return entry;
+    }
+    return cached(cache_->latency_models, Resource::kLatencyModel, name, [](const fs::path& f) { return std::make_shared<LatencyModel>(LatencyModel::load(f)); });
+  };
+
+  out->platform = *cached(cache_->platforms, Resource::kPlatform, top.at("platform"), [](const fs::path& f) { return std::make_shared<Platform>(Platform::load(f)); });
+  out->graph = cached(cache_->graphs, Resource::kModel, top.at("model"), [](const fs::path& f) { return std::make_shared<LayerGraph>(LayerGraph::load(f)); });
+  out->latency_model = latency_model(top.at("latency_model"));
+  if (const auto wire = top.find("wire")) spec.wire = read_wire(*wire);
+  out->estimator = out->latency_model;
+  spec.estimator_wire = spec.wire;
+  if (const auto estimator = top.find("estimator")) {
+    if (const auto name = estimator->find("latency_model")) out->estimator = latency_model(*name);
+    if (const auto wire = estimator->find("wire")) spec.estimator_wire = read_wire(*wire);
+    estimator->done();
+  }
+  spec.sources = read_sources(top.find("sources"), out->platform, top);
+  spec.deadline_s = std::numeric_limits<double>::infinity();
+  if (const auto deadline = top.find("deadline")) spec.deadline_s = deadline->quantity(Dimension::kTime);
+  if (const auto arrivals = top.find("arrivals")) spec.arrivals = read_arrivals(*arrivals, folder);
+
+  if (const auto warmup = top.find("warmup_s")) spec.warmup_s = warmup->number(0, 1e9);
+  if (const auto horizon = top.find("horizon_s")) {
+    spec.horizon_s = horizon->number(1e-9, 1e9);
+    if (*spec.horizon_s <= spec.warmup_s) horizon->fail("must lie after warmup_s");
+  }
+  if (const auto requests = top.find("requests")) spec.requests = requests->integer(1, 1000000000);
+  const bool ends = spec.horizon_s || spec.requests || spec.arrivals.kind == Arrivals::Kind::kBatch || spec.arrivals.kind == Arrivals::Kind::kTrace;
+  if (!ends) throw InputError(top.place(), "states neither \"requests\" nor \"horizon_s\": the run would never end");
+
+  if (const auto network = top.find("network")) {
+    spec.engine.network = static_cast<NetworkModel>(network->choice({"CM02", "LV08"}));
+  }
+  if (const auto full = top.find("full_solver")) spec.engine.full_solver = full->boolean();
+  if (const auto every = top.find("observe_every")) {
+    spec.observe_every_s = every->quantity(Dimension::kTime);
+    if (spec.observe_every_s == 0) every->fail("must be positive");
+  }
+  if (const auto links = top.find("links")) read_links(*links, out->platform, spec, folder, seed);
+  if (const auto hosts = top.find("hosts")) read_hosts(*hosts, out->platform);
+  if (const auto changes = top.find("changes")) read_changes(*changes, out->platform, spec);
+  if (const auto history = top.find("history")) {
+    // Streams apart from those of the run's own traces, and the same for all repetitions: another day's records.
+    constexpr std::uint64_t kHistoryStream = 1000000;
+    std::uint64_t i = 0;
+    for (const JsonReader& trace : history->elements()) spec.history.push_back(read_bandwidth_trace(trace, folder, derive_seed(seed_, kHistoryStream + i++)));
+  }
+  top.done();
+
+  const JsonReader entry = top.at("policies").elements()[run.policy_index];
+  Json parameters = entry.json();
+  parameters.erase("label");
+  out->facts = &policy_facts(entry.at("name").string(), entry.at("name").place());
+  out->parameters = std::make_unique<Parameters>(*out->facts, JsonReader(parameters, entry.place()));
+
+  spec.platform = &out->platform;
+  spec.graph = out->graph.get();
+  spec.latency_model = out->latency_model.get();
+  spec.estimator = out->estimator.get();
+  return out;
+}
+
+}  // namespace cdisim

@@ -1,0 +1,239 @@
+#include "sim/latency_model.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+
+#include "sim/error.h"
+
+namespace cdisim {
+
+namespace {
+
+constexpr double kLongest_s = 1e9;  ///< bound of every time that is read; keeps sums finite
+
+std::string read_text(const JsonReader& json) {
+  const std::string text = json.string();
+  if (text.empty()) json.fail("must not be empty");
+  return text;
+}
+
+// {"value": 0.2, "source": "..."}: a number without a source is refused.
+double read_sourced(const JsonReader& json, double low, double high) {
+  read_text(json.at("source"));
+  return json.at("value").number(low, high);
+}
+
+/// Seconds per unit of the times in the same object.
+double read_unit(const JsonReader& json) {
+  static const std::vector<std::string> names{"s", "ms", "us"};
+  static constexpr std::array kSeconds{1.0, 1e-3, 1e-6};
+  return kSeconds[json.at("unit").choice(names)];
+}
+
+// A member's key that must be one of `choices`; the result is its index.
+std::size_t key_choice(const std::string& key, const JsonReader& value,
+                       const std::vector<std::string>& choices) {
+  const auto found = std::ranges::find(choices, key);
+  if (found == choices.end()) {
+    throw InputError(value.place(), fmt::format("\"{}\" is unknown{}", key, valid_choices(key, choices)));
+  }
+  return static_cast<std::size_t>(found - choices.begin());
+}
+
+Roofline read_roofline(const JsonReader& json) {
+  Roofline roofline;
+  if (const auto efficiency = json.find("efficiency")) {
+    constexpr double kSmallest = 1e-9;
+    if (const auto other = efficiency->find("other"))
+      roofline.efficiency.fill(read_sourced(*other, kSmallest, 1));
+    std::vector<std::string> kinds = layer_kind_names();
+    kinds.emplace_back("other");
+    for (const auto& [key, value] : efficiency->members()) {
+      const std::size_t kind = key_choice(key, value, kinds);
+      if (key != "other") roofline.efficiency[kind] = read_sourced(value, kSmallest, 1);
+    }
+  }
+  if (const auto bandwidth = json.find("memory_bandwidth_bytes_per_s")) {
+    roofline.memory_bandwidth_bytes_per_s = read_sourced(*bandwidth, 1, 1e18);
+  }
+  if (const auto overhead = json.find("layer_overhead_s")) {
+    roofline.layer_overhead_s = read_sourced(*overhead, 0, kLongest_s);
+  }
+  return roofline;
+}
+
+// Coefficients may be negative: fits are.
+Regression read_regression(const JsonReader& json, double unit_s) {
+  Regression regression;
+  for (const auto& [key, value] : json.at("terms").members()) {
+    const auto kind = static_cast<LayerKind>(key_choice(key, value, layer_kind_names()));
+    const auto coefficient = [&term = value, unit_s](const char* name) {
+      const auto number = term.find(name);
+      return number ? number->number(-kLongest_s, kLongest_s) * unit_s : 0;
+    };
+    regression.terms[kind] = {coefficient("constant"), coefficient("input_elements"),
+                              coefficient("output_elements"), coefficient("filter_elements")};
+    value.done();
+  }
+  if (regression.terms.empty()) json.at("terms").fail("must not be empty");
+  return regression;
+}
+
+Profile read_profile(const JsonReader& json, double unit_s) {
+  Profile profile;
+  if (const auto model = json.find("model")) profile.model = read_text(*model);
+  for (const auto& [key, value] : json.at("layers").members()) {
+    profile.layer_s[key] = value.number(0, kLongest_s) * unit_s;
+  }
+  if (const auto otherwise = json.find("otherwise")) {
+    profile.otherwise = read_regression(*otherwise, read_unit(*otherwise));
+    otherwise->done();
+  }
+  return profile;
+}
+
+DeviceLatency read_device(const JsonReader& json) {
+  DeviceLatency device;
+  read_text(json.at("source"));
+  const std::size_t kind = json.at("kind").choice({"roofline", "regression", "profile"});
+  if (kind == 0) {
+    device.layers = read_roofline(json);
+  } else {
+    const double unit_s = read_unit(json);
+    if (kind == 1) {
+      device.layers = read_regression(json, unit_s);
+    } else {
+      device.layers = read_profile(json, unit_s);
+    }
+    if (const auto run = json.find("run")) {
+      device.run_constant_s = run->at("constant").number(0, kLongest_s) * unit_s;
+      device.run_per_weight_byte_s = run->at("per_weight_byte").number(0, kLongest_s) * unit_s;
+      run->done();
+    }
+  }
+  json.done();
+  return device;
+}
+
+// ---- seconds of one layer ----
+
+double roofline_s(const Roofline& roofline, const LayerGraph& graph, LayerId id, double speed_flop_per_s,
+                  int batch) {
+  const Layer& layer = graph.layer(id);
+  const double compute_s = batch * layer.work_flop /
+                           (speed_flop_per_s * roofline.efficiency[static_cast<std::size_t>(layer.kind)]);
+  double memory_s = 0;
+  if (roofline.memory_bandwidth_bytes_per_s > 0) {
+    const double in_and_out_bytes = graph.input_elements(id) * graph.bytes_per_element() + layer.output_bytes;
+    memory_s = (layer.weight_bytes + batch * in_and_out_bytes) / roofline.memory_bandwidth_bytes_per_s;
+  }
+  return std::max(compute_s, memory_s) + roofline.layer_overhead_s;
+}
+
+double regression_s(const RegressionTerm& term, const LayerGraph& graph, LayerId id) {
+  const Layer& layer = graph.layer(id);
+  const double filter_elements =
+      1.0 * layer.kernel[0] / layer.stride[0] * layer.kernel[1] / layer.stride[1] * layer.output_shape[0];
+  return std::max(0.0, term.constant_s + term.per_input_element_s * graph.input_elements(id) +
+                           term.per_output_element_s * graph.output_elements(id) +
+                           term.per_filter_element_s * filter_elements);
+}
+
+}  // namespace
+
+LatencyModel LatencyModel::roofline(const std::filesystem::path& hardware_file) {
+  const Json json = read_json_file(hardware_file);
+  const JsonReader reader(json, hardware_file.string());
+  LatencyModel model;
+  model.name_ = "roofline";
+  model.file_ = reader.file();
+  reader.at("schema").integer(1, 1);
+  // The catalogue says more of a device than its times; whoever reads the rest checks the rest.
+  for (const auto& [type, device] : reader.at("devices").members())
+    model.devices_[type].layers = read_roofline(device);
+  return model;
+}
+
+LatencyModel LatencyModel::load(const std::filesystem::path& path) {
+  return parse(read_json_file(path), path.string());
+}
+
+LatencyModel LatencyModel::parse(const Json& json, const std::string& file) {
+  const JsonReader reader(json, file);
+  LatencyModel model;
+  model.file_ = file;
+  reader.at("schema").integer(1, 1);
+  model.name_ = read_text(reader.at("name"));
+  const JsonReader devices = reader.at("devices");
+  for (const auto& [type, device] : devices.members()) model.devices_[type] = read_device(device);
+  if (model.devices_.empty()) devices.fail("must not be empty");
+  reader.done();
+  return model;
+}
+
+const DeviceLatency& LatencyModel::device(const Host& host) const {
+  static const DeviceLatency speed_alone{};  // a roofline of efficiency 1
+  if (host.device_type.empty()) return speed_alone;
+  const auto found = devices_.find(host.device_type);
+  if (found != devices_.end()) return found->second;
+  std::vector<std::string> known;
+  for (const auto& [type, unused] : devices_) known.push_back(type);
+  throw InputError(file_,
+                   fmt::format("latency model \"{}\" has no device \"{}\", the type of host \"{}\"{}", name_,
+                               host.device_type, host.name, valid_choices(host.device_type, known)));
+}
+
+double LatencyModel::layer_s(const LayerGraph& graph, LayerId id, const Host& host, int batch) const {
+  assert(batch >= 1);
+  const DeviceLatency& entry = device(host);
+  if (const auto* roofline = std::get_if<Roofline>(&entry.layers)) {
+    return roofline_s(*roofline, graph, id, host.power_states[0].speed_flop_per_s, batch);
+  }
+  const Layer& layer = graph.layer(id);
+  const auto refuse = [&](const std::string& what) {
+    throw InputError(file_,
+                     fmt::format("latency model \"{}\", device \"{}\": {}", name_, host.device_type, what));
+  };
+  const auto* regression = std::get_if<Regression>(&entry.layers);
+  if (const auto* profile = std::get_if<Profile>(&entry.layers)) {
+    if (!profile->model.empty() && profile->model != graph.name()) {
+      refuse(fmt::format("its layer times are those of \"{}\", not of \"{}\"", profile->model, graph.name()));
+    }
+    const auto measured = profile->layer_s.find(layer.name);
+    if (measured != profile->layer_s.end()) return batch * measured->second;
+    if (!profile->otherwise) {
+      std::vector<std::string> known;
+      for (const auto& [name, unused] : profile->layer_s) known.push_back(name);
+      std::ranges::sort(known);
+      refuse(fmt::format("no time for layer \"{}\" of \"{}\"{}", layer.name, graph.name(),
+                         valid_choices(layer.name, known)));
+    }
+    regression = &*profile->otherwise;
+  }
+  const auto term = regression->terms.find(layer.kind);
+  if (term == regression->terms.end()) {
+    std::vector<std::string> known;
+    for (const auto& [kind, unused] : regression->terms) known.emplace_back(layer_kind_name(kind));
+    refuse(fmt::format("no term for {}, the kind of layer \"{}\" of \"{}\"{}", layer_kind_name(layer.kind),
+                       layer.name, graph.name(), valid_choices(layer_kind_name(layer.kind), known)));
+  }
+  return batch * regression_s(term->second, graph, id);
+}
+
+double LatencyModel::piece_s(const LayerGraph& graph, std::span<const LayerId> layers, const Host& host,
+                             int batch) const {
+  if (layers.empty()) return 0;
+  const DeviceLatency& entry = device(host);
+  double weight_bytes = 0, layers_s = 0;
+  for (const LayerId id : layers) {
+    weight_bytes += graph.layer(id).weight_bytes;
+    layers_s += layer_s(graph, id, host, batch);
+  }
+  return entry.run_constant_s + entry.run_per_weight_byte_s * weight_bytes + layers_s;
+}
+
+}  // namespace cdisim

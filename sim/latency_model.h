@@ -1,0 +1,105 @@
+#pragma once
+
+#include <array>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "sim/layer_graph.h"
+#include "sim/platform.h"
+
+namespace cdisim {
+
+/// Seconds = max(work_flop / (speed * efficiency of the kind), bytes moved / memory bandwidth) + layer
+/// overhead. bytes moved: weights once, inputs and outputs per request of a batch. `speed` is that of the
+/// whole host in power state 0 (one core's speed: a device that is timed with all its cores is a host of one
+/// core).
+struct Roofline {
+  /// Fraction of peak, (0, 1], by LayerKind; all 1 by default.
+  std::array<double, kLayerKinds> efficiency = [] {
+    std::array<double, kLayerKinds> ones{};
+    ones.fill(1);
+    return ones;
+  }();
+  double memory_bandwidth_bytes_per_s = 0;  ///< 0: memory never limits
+  double layer_overhead_s = 0;
+};
+
+/// A paper's formulas: per layer kind a constant and coefficients of what the layer handles, in elements.
+/// seconds = constant + a * input_elements + b * output_elements + c * filter_elements, at least 0, where
+/// filter_elements = kernel h / stride h * kernel w / stride w * output channels.
+struct RegressionTerm {
+  double constant_s = 0;
+  double per_input_element_s = 0;
+  double per_output_element_s = 0;
+  double per_filter_element_s = 0;
+};
+struct Regression {
+  std::map<LayerKind, RegressionTerm> terms;
+};
+
+/// A table of measured layer times by layer name; layers that were not measured follow `otherwise`.
+struct Profile {
+  std::string model;  ///< the layer graph whose names these are; empty: any
+  std::unordered_map<std::string, double> layer_s;
+  std::optional<Regression> otherwise;
+};
+
+/// What one device type needs for one layer, and what it pays before its first layer of each request (a
+/// runtime that loads the model every time): run = run_constant_s + run_per_weight_byte_s * weight bytes.
+struct DeviceLatency {
+  std::variant<Roofline, Regression, Profile> layers;
+  double run_constant_s = 0;
+  double run_per_weight_byte_s = 0;
+};
+
+/// Seconds that layers take on hosts. A model maps device types to one of three kinds: roofline, regression,
+/// profile. A host without a device type counts as a roofline of its own speed with efficiency 1.
+class LatencyModel {
+ public:
+  /// "roofline": every device of the catalogue by its efficiencies, memory bandwidth and overhead; its speed
+  /// is the host's. Of an entry only efficiency, memory_bandwidth_bytes_per_s and layer_overhead_s are read.
+  /// @throws InputError naming file, JSON pointer and value; also when a number has no source.
+  static LatencyModel roofline(const std::filesystem::path& hardware_file);
+  /// Reads a latency model file: {"schema": 1, "name": ..., "devices": {device type: entry}}. Every entry
+  /// states its "source" and one of three kinds; "unit" ("s", "ms" or "us") holds for the times of its
+  /// object:
+  ///
+  ///     {"kind": "regression", "source": "Table II", "unit": "ms", "terms": {
+  ///        "conv": {"constant": 0.189, "input_elements": 6.03e-5, "filter_elements": 1.24e-4},
+  ///        "fc": {"constant": 0.164, "input_elements": 1.07e-4, "output_elements": -1.83e-4}}}
+  ///     {"kind": "profile", "source": "Fig. 3", "model": "alexnet", "unit": "ms",
+  ///      "layers": {"conv_1": 52.02}, "otherwise": {"unit": "ms", "terms": {"conv": {"constant": 5}}}}
+  ///     {"kind": "roofline", "source": "measured", "efficiency": {
+  ///        "conv": {"value": 0.2, "source": "Table 3"}, "other": {"value": 0.1, "source": "assumed"}},
+  ///      "memory_bandwidth_bytes_per_s": {"value": 4e9, "source": "data sheet"},
+  ///      "layer_overhead_s": {"value": 1e-5, "source": "assumed"}}
+  ///
+  /// A regression or profile may add "run": {"constant": 842.136, "per_weight_byte": 4.49e-6}, in its unit.
+  /// @throws InputError naming file, JSON pointer and value.
+  static LatencyModel load(const std::filesystem::path& path);
+  static LatencyModel parse(const Json& json, const std::string& file);
+
+  const std::string& name() const { return name_; }
+
+  /// Seconds of one layer for a batch of requests in the host's power state 0. Regressions and profiles were
+  /// fitted for one request: a batch of n costs n times as much.
+  /// @throws InputError when the model has no entry for the host's device type or for the layer.
+  double layer_s(const LayerGraph& graph, LayerId layer, const Host& host, int batch = 1) const;
+  /// Seconds of a piece: run overhead for its weights (once a batch), then its layers one after another. An
+  /// empty piece takes none.
+  double piece_s(const LayerGraph& graph, std::span<const LayerId> layers, const Host& host,
+                 int batch = 1) const;
+
+ private:
+  std::string name_, file_;
+  std::map<std::string, DeviceLatency> devices_;
+  const DeviceLatency& device(const Host& host) const;
+};
+
+}  // namespace cdisim

@@ -1,0 +1,188 @@
+#include "sim/metrics.h"
+
+#include <algorithm>
+#include <boost/math/distributions/students_t.hpp>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <optional>
+#include <set>
+
+namespace cdisim {
+
+namespace {
+
+Json pack(const std::vector<double>& values) {
+  std::vector<std::uint8_t> bytes(values.size() * sizeof(double));
+  if (!values.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
+  return Json::binary(std::move(bytes));
+}
+
+void unpack(const Json& packed, std::vector<double>& into) {
+  const auto& bytes = packed.get_binary();
+  const std::size_t n = into.size();
+  into.resize(n + bytes.size() / sizeof(double));
+  if (!bytes.empty()) std::memcpy(into.data() + n, bytes.data(), bytes.size());
+}
+
+// Nearest rank on sorted values.
+double percentile(const std::vector<double>& sorted, double p) {
+  const auto rank = static_cast<std::size_t>(std::ceil(p / 100 * static_cast<double>(sorted.size())));
+  return sorted[std::max<std::size_t>(rank, 1) - 1];
+}
+
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+// Half-width of the 95 % confidence interval of the mean, t * s / sqrt(n).
+Json ci95(const std::vector<double>& values) {
+  const std::size_t n = values.size();
+  if (n < 2) return nullptr;
+  const double m = mean(values);
+  double squares = 0;
+  for (const double v : values) squares += (v - m) * (v - m);
+  const double deviation = std::sqrt(squares / static_cast<double>(n - 1));
+  const boost::math::students_t t(static_cast<double>(n - 1));
+  return boost::math::quantile(t, 0.975) * deviation / std::sqrt(static_cast<double>(n));
+}
+
+Json mean_or_null(const std::vector<double>& values) { return values.empty() ? Json(nullptr) : Json(mean(values)); }
+
+// Mean over the repetitions of summary[key], a number or an object of numbers.
+double mean_of(const std::vector<Json>& summaries, const char* key) {
+  double sum = 0;
+  for (const Json& s : summaries) sum += s[key].get<double>();
+  return sum / static_cast<double>(summaries.size());
+}
+
+Json mean_by_name(const std::vector<Json>& summaries, const char* key) {
+  std::map<std::string, double> sums;
+  for (const Json& s : summaries) {
+    for (const auto& [name, value] : s[key].items()) sums[name] += value.get<double>();
+  }
+  Json out = Json::object();
+  for (const auto& [name, sum] : sums) out[name] = sum / static_cast<double>(summaries.size());
+  return out;
+}
+
+double total(const Json& by_name) {
+  double sum = 0;
+  for (const auto& [name, value] : by_name.items()) sum += value.get<double>();
+  return sum;
+}
+
+}  // namespace
+
+Json summarise(const RunSpec& spec, const Trace& trace) {
+  const Platform& platform = *spec.platform;
+  std::array<std::int64_t, 3> counts{};
+  std::vector<double> latencies;
+  double compute_s = 0, transfer_s = 0, queue_s = 0, accuracy = 0;
+  std::int64_t missed = 0;
+  bool accuracy_known = true;
+  for (const RequestRecord& r : trace.requests) {
+    if (r.arrival_s < spec.warmup_s) continue;
+    ++counts[static_cast<std::size_t>(r.state)];
+    if (r.state != RequestState::kCompleted) continue;
+    latencies.push_back(r.end_s - r.arrival_s);
+    compute_s += r.compute_s;
+    transfer_s += r.transfer_s;
+    queue_s += r.queue_s;
+    if (latencies.back() > spec.deadline_s) ++missed;
+    const auto& exit_accuracy = spec.graph->exits()[static_cast<std::size_t>(r.exit)].accuracy;
+    accuracy_known = accuracy_known && exit_accuracy.has_value();
+    accuracy += exit_accuracy.value_or(0);
+  }
+
+  Json energy = Json::object(), radio = Json::object(), bytes = Json::object(), memory = Json::object();
+  double cost_usd = 0;
+  for (HostId id = 0; id < platform.host_count(); ++id) {
+    const Host& host = platform.host(id);
+    const HostMeter& meter = trace.hosts[static_cast<std::size_t>(id)];
+    if (meter.energy_j + meter.radio_energy_j != 0) energy[host.name] = meter.energy_j + meter.radio_energy_j;
+    if (meter.radio_energy_j != 0) radio[host.name] = meter.radio_energy_j;
+    cost_usd += meter.busy_s * host.price_usd_per_s;
+  }
+  for (LinkId id = 0; id < platform.link_count(); ++id) {
+    const double crossed = trace.link_bytes[static_cast<std::size_t>(id)];
+    if (crossed != 0) bytes[platform.link(id).name] = crossed;
+    cost_usd += crossed * platform.link(id).price_usd_per_byte;
+  }
+  // Sources that use the same host share the model's weights there: the largest plan counts.
+  std::map<HostId, double> held;
+  for (const Plan& plan : trace.plans) {
+    for (const auto& [host, b] : plan_memory_bytes(*spec.graph, plan)) held[host] = std::max(held[host], b);
+  }
+  for (const auto& [host, b] : held) memory[platform.host(host).name] = b;
+
+  return {{"in_flight", counts[static_cast<std::size_t>(RequestState::kInFlight)]},
+          {"completed", counts[static_cast<std::size_t>(RequestState::kCompleted)]},
+          {"lost", counts[static_cast<std::size_t>(RequestState::kLost)]},
+          {"missed", missed},
+          {"latencies", pack(latencies)},
+          {"compute_s", compute_s},
+          {"transfer_s", transfer_s},
+          {"queue_s", queue_s},
+          {"accuracy", accuracy_known ? Json(accuracy) : Json(nullptr)},
+          {"measured_s", trace.end_s - trace.measured_from_s},
+          {"energy_j", energy},
+          {"radio_j", radio},
+          {"bytes", bytes},
+          {"memory_bytes", memory},
+          {"cost_usd", cost_usd},
+          {"replans", trace.replans}};
+}
+
+Json aggregate(const std::vector<Json>& summaries) {
+  std::int64_t completed = 0, lost = 0, in_flight = 0, missed = 0;
+  std::vector<double> latencies, means, throughputs;
+  double compute_s = 0, transfer_s = 0, queue_s = 0, accuracy = 0;
+  bool accuracy_known = true;
+  for (const Json& s : summaries) {
+    const auto n = s["completed"].get<std::int64_t>();
+    completed += n;
+    lost += s["lost"].get<std::int64_t>();
+    in_flight += s["in_flight"].get<std::int64_t>();
+    missed += s["missed"].get<std::int64_t>();
+    std::vector<double> own;
+    unpack(s["latencies"], own);
+    if (n > 0) means.push_back(mean(own));
+    latencies.insert(latencies.end(), own.begin(), own.end());
+    const double measured_s = s["measured_s"].get<double>();
+    if (measured_s > 0) throughputs.push_back(static_cast<double>(n) / measured_s);
+    compute_s += s["compute_s"].get<double>();
+    transfer_s += s["transfer_s"].get<double>();
+    queue_s += s["queue_s"].get<double>();
+    accuracy_known = accuracy_known && !s["accuracy"].is_null();
+    if (accuracy_known) accuracy += s["accuracy"].get<double>();
+  }
+  std::sort(latencies.begin(), latencies.end());
+  const auto per_request = [&](double sum) {
+    return completed == 0 ? Json(nullptr) : Json(sum / static_cast<double>(completed));
+  };
+  const auto rank = [&](double p) { return completed == 0 ? Json(nullptr) : Json(percentile(latencies, p)); };
+  const Json energy = mean_by_name(summaries, "energy_j");
+  const Json bytes = mean_by_name(summaries, "bytes");
+  return {{"requests", {{"arrived", completed + lost + in_flight}, {"completed", completed}, {"lost", lost}, {"in_flight", in_flight}}},
+          {"latency_s",
+           {{"mean", mean_or_null(means)},
+            {"ci95", ci95(means)},
+            {"p50", rank(50)},
+            {"p95", rank(95)},
+            {"p99", rank(99)},
+            {"max", rank(100)}}},
+          {"compute_s", per_request(compute_s)},
+          {"transfer_s", per_request(transfer_s)},
+          {"queue_s", per_request(queue_s)},
+          {"throughput_per_s", mean_or_null(throughputs)},
+          {"deadline_miss_ratio", per_request(static_cast<double>(missed))},
+          {"accuracy", accuracy_known ? per_request(accuracy) : Json(nullptr)},
+          {"energy_j", {{"total", total(energy)}, {"per_host", energy}, {"radio", mean_by_name(summaries, "radio_j")}}},
+          {"bytes", {{"total", total(bytes)}, {"per_link", bytes}}},
+          {"memory_bytes", {{"per_host", mean_by_name(summaries, "memory_bytes")}}},
+          {"cost_usd", mean_of(summaries, "cost_usd")},
+          {"replans", mean_of(summaries, "replans")}};
+}
+
+}  // namespace cdisim

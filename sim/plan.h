@@ -1,0 +1,80 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/latency_model.h"
+#include "sim/layer_graph.h"
+#include "sim/platform.h"
+
+namespace cdisim {
+
+/// How tensors go on the wire when no transform is applied: a property of the runtime (its serialisation), not of the
+/// policy. Unset values follow from the graph: shape times precision.
+struct WireFormat {
+  std::optional<double> input_bytes;        ///< the model's input
+  std::optional<double> bytes_per_element;  ///< of every other tensor
+  std::optional<double> result_bytes;       ///< what returns to the source
+};
+
+/// Bytes on the wire of a layer's output on its way to another layer, before any transform.
+double tensor_bytes(const LayerGraph& graph, const WireFormat& wire, LayerId layer);
+
+/// What happens to a tensor between two hosts (compression): bytes on the wire = bytes * ratio.
+struct Transform {
+  double ratio = 1;        ///< (0, 1] for a compression, above 1 for an expansion
+  double encode_flop = 0;  ///< on the sending host, before the transfer
+  double decode_flop = 0;  ///< on the receiving host, after it
+};
+
+/// Layers that one host computes in one go, once all their inputs have arrived.
+struct Piece {
+  std::vector<LayerId> layers;  ///< ascending
+  HostId host = 0;
+};
+
+/// Ends of an edge that are not pieces.
+inline constexpr int kSourceEnd = -1;  ///< the source host, where the input is and the result returns
+
+/// A transform on the tensors that go from one piece (or the source) to another (or back to the source).
+struct EdgeTransform {
+  int from = kSourceEnd;
+  int to = kSourceEnd;
+  Transform transform;
+};
+
+/// The decision for one request: who computes what, and where inference stops. The edges between pieces and their
+/// bytes follow from the graph. Nothing of a particular system lives here.
+struct Plan {
+  std::vector<Piece> pieces;
+  int exit = 0;  ///< index into LayerGraph::exits()
+  std::vector<EdgeTransform> transforms;
+  /// The decision in the paper's own variables, for the report: {"partition_point": 13}.
+  std::map<std::string, double> decision;
+};
+
+/// A tensor, or several, on the way between two pieces of a plan.
+struct PlanEdge {
+  int from = kSourceEnd;
+  int to = kSourceEnd;
+  double bytes = 0;  ///< on the wire, where the two ends are on different hosts
+  Transform transform;
+};
+
+/// The edges of a plan: each tensor that crosses from one piece to another once per receiving piece, the input from
+/// the source, the result back to it. Ascending by (to, from), the result last.
+std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire, const Plan& plan);
+
+/// Proves that a plan can run: the exit exists; its layers are computed exactly once and no others are; the pieces
+/// form a DAG; hosts have routes where tensors must travel; weights and the largest input and output fit each host's
+/// memory; transforms stand on edges that exist.
+/// @throws InputError that names the policy (`who`) and what does not hold.
+void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,
+                const Plan& plan, const std::string& who);
+
+/// Bytes that a plan keeps on each host: weights of its pieces plus the largest input + output of their layers.
+std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& plan);
+
+}  // namespace cdisim

@@ -1,0 +1,126 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace cdisim {
+
+using HostId = int;  ///< index into Platform::hosts()
+using LinkId = int;  ///< index into Platform::links()
+
+enum class Tier { kDevice, kEdge, kCloud, kUav };  ///< "device", "edge", "cloud", "uav"
+std::string_view tier_name(Tier tier);
+
+/// How a host's processor serves computations: first come, first served, one per core; the same with equal
+/// pieces of work gathered into batches; or all at once, sharing the cores equally.
+enum class Discipline { kFifo, kBatch, kShared };
+
+/// One row of SimGrid's speed list and of its `wattage_per_state` property. With load x (busy cores / cores)
+/// the host draws idle_w at x = 0, else epsilon_w + x * (all_cores_w - epsilon_w).
+struct PowerState {
+  double speed_flop_per_s = 0;  ///< of one core
+  double idle_w = 0;
+  double epsilon_w = 0;
+  double all_cores_w = 0;
+};
+
+/// Power of a host's radio by state (property `wattage_radio`, "idle:tx:rx") and energy by volume (property
+/// `joule_per_byte_radio`, "tx:rx"). While it sends and receives at once it draws tx_w + rx_w.
+struct Radio {
+  double idle_w = 0, tx_w = 0, rx_w = 0;
+  double tx_j_per_byte = 0, rx_j_per_byte = 0;
+};
+
+struct Host {
+  std::string name;
+  Tier tier = Tier::kDevice;
+  std::string device_type;  ///< key into hardware.json; empty: known by its speed alone
+  int cores = 1;
+  Discipline discipline = Discipline::kFifo;
+  int max_batch = 1;      ///< batch: largest number of requests in one batch
+  double max_wait_s = 0;  ///< batch: longest time that the first request of a batch waits for others
+  std::optional<double> memory_bytes;
+  std::vector<PowerState> power_states;  ///< (n_states), never empty
+  int power_state = 0;                   ///< at the start; the latency model's times hold in state 0
+  double off_w = 0;
+  Radio radio;
+  bool has_radio = false;
+  double price_usd_per_s = 0;  ///< while at least one core is busy (property `price_per_hour`, USD)
+};
+
+enum class Sharing { kShared, kFatpipe };  ///< fatpipe: every transfer gets the whole bandwidth
+
+struct Link {
+  std::string name;  ///< the halves of a SPLITDUPLEX link "l" are "l_UP" and "l_DOWN", as in SimGrid
+  double bandwidth_bytes_per_s = 0;
+  double latency_s = 0;
+  Sharing sharing = Sharing::kShared;
+  double price_usd_per_byte = 0;  ///< property `price_per_gb`, USD per 10^9 bytes
+};
+
+struct Route {
+  std::vector<LinkId> links;  ///< in order of travel
+  double latency_s = 0;       ///< sum over the links
+};
+
+/// Hosts, links and routes of one testbed, constant once loaded. Knows nothing of SimGrid.
+class Platform {
+ public:
+  /// Reads a SimGrid platform file: one <zone routing="Full"> with <host>, <link>, <route> and <prop> (see
+  /// README.md for the properties). Everything is checked here: names, units, routes, latencies that CM02
+  /// cannot mix. @throws InputError naming file and line.
+  static Platform load(const std::filesystem::path& path);
+  static Platform parse(std::string_view xml, const std::string& file);
+
+  const std::string& name() const { return name_; }  ///< the file's stem
+  const std::string& file() const { return file_; }
+  std::span<const Host> hosts() const { return hosts_; }
+  std::span<const Link> links() const { return links_; }
+  const Host& host(HostId id) const { return hosts_[static_cast<std::size_t>(id)]; }
+  const Link& link(LinkId id) const { return links_[static_cast<std::size_t>(id)]; }
+  int host_count() const { return static_cast<int>(hosts_.size()); }
+  int link_count() const { return static_cast<int>(links_.size()); }
+
+  /// @returns -1 where there is none of that name.
+  HostId find_host(std::string_view name) const;
+  /// The links of that name: one, or both halves (_UP, _DOWN) of a SPLITDUPLEX link, whose halves also go by
+  /// their own names; empty where there is none.
+  std::vector<LinkId> find_links(std::string_view name) const;
+  std::vector<std::string> host_names() const;
+  /// Names as in the file: a SPLITDUPLEX link once, without _UP and _DOWN.
+  std::vector<std::string> link_names() const;
+
+  /// The route from one host to another, or nullptr. From a host to itself: an empty route.
+  const Route* route(HostId from, HostId to) const;
+  /// The smallest bandwidth along a route, byte/s; infinite for an empty one.
+  double bottleneck_bytes_per_s(const Route& route) const;
+
+  /// Copies with one value changed: what an experiment's `links` and `hosts` entries do.
+  void set_bandwidth(LinkId link, double bytes_per_s);
+  /// @throws InputError (with `place`) when the new latency mixes zero and non-zero routes on a shared link.
+  void set_latency(LinkId link, double latency_s, std::string_view place);
+  Host& edit_host(HostId id) { return hosts_[static_cast<std::size_t>(id)]; }
+
+ private:
+  std::string name_, file_;
+  std::vector<Host> hosts_;
+  std::vector<Link> links_;
+  std::unordered_map<std::string, HostId> host_ids_;
+  std::unordered_map<std::string, std::vector<LinkId>> link_ids_;
+  std::vector<std::string> link_names_;
+  std::vector<std::unordered_map<HostId, Route>> routes_;  ///< [from][to]
+
+  friend class PlatformReader;
+  double sum_latency_s(const std::vector<LinkId>& links) const;
+  /// A shared link that lies on routes with and without latency, and the sentence that says so.
+  std::optional<std::pair<LinkId, std::string>> mixed_latencies() const;
+};
+
+}  // namespace cdisim

@@ -1,0 +1,231 @@
+#include "sim/policy.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "sim/error.h"
+
+namespace cdisim {
+
+// ---- what a policy may see ----
+
+std::vector<HostId> Problem::reachable() const {
+  std::vector<HostId> out;
+  for (HostId host = 0; host < platform.host_count(); ++host) {
+    const bool both_ways = platform.route(source, host) != nullptr && platform.route(host, source) != nullptr;
+    if (host == source || both_ways) out.push_back(host);
+  }
+  return out;
+}
+
+std::vector<HostId> Problem::reachable(Tier tier) const {
+  std::vector<HostId> out = reachable();
+  std::erase_if(out, [&](HostId host) { return platform.host(host).tier != tier; });
+  return out;
+}
+
+double Problem::compute_s(std::span<const LayerId> layers, HostId host) const {
+  return layers.empty() ? 0 : latency_model.piece_s(graph, layers, platform.host(host));
+}
+
+double Problem::transfer_s(double bytes, HostId from, HostId to) const {
+  if (from == to) return 0;
+  const Route* route = platform.route(from, to);
+  if (route == nullptr) return std::numeric_limits<double>::infinity();
+  double bandwidth = std::numeric_limits<double>::infinity();
+  for (const LinkId link : route->links) bandwidth = std::min(bandwidth, bandwidth_bytes_per_s[static_cast<std::size_t>(link)]);
+  return route->latency_s + bytes / bandwidth;
+}
+
+namespace {
+
+// What one edge of a plan takes when it has its links to itself, seconds.
+struct EdgeTimes {
+  double encode_s = 0, transfer_s = 0, decode_s = 0;
+  double data_s = 0;  // the part of the transfer in which bytes flow
+  double total_s() const { return encode_s + transfer_s + decode_s; }
+};
+
+double slowdown(const Host& host) {
+  return host.power_states[0].speed_flop_per_s /
+         host.power_states[static_cast<std::size_t>(host.power_state)].speed_flop_per_s;
+}
+
+EdgeTimes edge_times(const Problem& problem, const PlanEdge& edge, HostId from, HostId to) {
+  if (from == to) return {};
+  const auto coding_s = [&](double flop, HostId host) {
+    const Host& h = problem.platform.host(host);
+    return flop / h.power_states[0].speed_flop_per_s * slowdown(h);
+  };
+  const Route* route = problem.platform.route(from, to);
+  const double transfer_s = problem.transfer_s(edge.bytes, from, to);
+  return {coding_s(edge.transform.encode_flop, from), transfer_s, coding_s(edge.transform.decode_flop, to),
+          route == nullptr ? 0 : transfer_s - route->latency_s};
+}
+
+}  // namespace
+
+Estimate estimate(const Problem& problem, const Plan& plan) {
+  const std::vector<PlanEdge> edges = plan_edges(problem.graph, problem.wire, plan);
+  const auto host_of = [&](int end) {
+    return end == kSourceEnd ? problem.source : plan.pieces[static_cast<std::size_t>(end)].host;
+  };
+  std::vector<EdgeTimes> times;
+  for (const PlanEdge& edge : edges) times.push_back(edge_times(problem, edge, host_of(edge.from), host_of(edge.to)));
+
+  // List scheduling: of the pieces whose inputs are known, the one that is ready first runs first.
+  constexpr double kForever = std::numeric_limits<double>::infinity();
+  std::vector<double> ends(plan.pieces.size(), kForever);
+  std::vector<double> compute_s(plan.pieces.size());
+  std::map<HostId, double> free_at;
+  for (std::size_t planned = 0; planned < plan.pieces.size(); ++planned) {
+    std::size_t next = 0;
+    double next_ready = kForever;
+    for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
+      if (ends[p] != kForever) continue;
+      double ready = 0;
+      for (std::size_t e = 0; e < edges.size(); ++e) {
+        if (edges[e].to != static_cast<int>(p)) continue;
+        const double sent = edges[e].from == kSourceEnd ? 0 : ends[static_cast<std::size_t>(edges[e].from)];
+        ready = std::max(ready, sent + times[e].total_s());
+      }
+      if (ready < next_ready) {
+        next = p;
+        next_ready = ready;
+      }
+    }
+    if (next_ready == kForever) return {kForever, kForever};  // no route
+    const Piece& piece = plan.pieces[next];
+    compute_s[next] = problem.compute_s(piece.layers, piece.host) * slowdown(problem.platform.host(piece.host));
+    ends[next] = free_at[piece.host] = std::max(next_ready, free_at[piece.host]) + compute_s[next];
+  }
+
+  Estimate out;
+  const Host& source = problem.platform.host(problem.source);
+  const PowerState& power = source.power_states[static_cast<std::size_t>(source.power_state)];
+  const Radio& radio = source.radio;
+  const double busy_w = power.epsilon_w + (power.all_cores_w - power.epsilon_w) / source.cores - power.idle_w;
+  for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
+    if (plan.pieces[p].host == problem.source) out.energy_j += compute_s[p] * busy_w;
+  }
+  for (std::size_t e = 0; e < edges.size(); ++e) {
+    if (edges[e].to == kSourceEnd) out.latency_s = ends[static_cast<std::size_t>(edges[e].from)] + times[e].total_s();
+    const HostId from = host_of(edges[e].from), to = host_of(edges[e].to);
+    if (from == to) continue;
+    if (from == problem.source) {
+      out.energy_j += times[e].encode_s * busy_w + times[e].data_s * (radio.tx_w - radio.idle_w) +
+                      edges[e].bytes * radio.tx_j_per_byte;
+    }
+    if (to == problem.source) {
+      out.energy_j += times[e].decode_s * busy_w + times[e].data_s * (radio.rx_w - radio.idle_w) +
+                      edges[e].bytes * radio.rx_j_per_byte;
+    }
+  }
+  return out;
+}
+
+Plan chain_plan(const LayerGraph& graph, int exit, int k, HostId first, HostId second) {
+  const std::span<const LayerId> layers = graph.exit_layers(exit);
+  const auto n = static_cast<std::size_t>(k);
+  Plan plan;
+  plan.exit = exit;
+  if (first == second) {
+    plan.pieces.push_back({{layers.begin(), layers.end()}, first});
+    return plan;
+  }
+  if (k > 0) plan.pieces.push_back({{layers.begin(), layers.begin() + k}, first});
+  if (n < layers.size()) plan.pieces.push_back({{layers.begin() + k, layers.end()}, second});
+  return plan;
+}
+
+// ---- parameters ----
+
+Parameters::Parameters(const PolicyFacts& facts, const JsonReader& given) : values_(Json::object()), place_(given.place()) {
+  if (place_ == given.file()) place_ += ": ";  // a JSON pointer follows
+  std::vector<std::string> names;
+  for (const ParameterFacts& p : facts.parameters) names.push_back(p.name);
+  for (const auto& [key, value] : given.members()) {
+    if (key != "name" && std::find(names.begin(), names.end(), key) == names.end()) {
+      throw InputError(given.place(), fmt::format("policy \"{}\" has no parameter \"{}\"{}", facts.name, key, valid_choices(key, names)));
+    }
+  }
+  for (const ParameterFacts& p : facts.parameters) {
+    if (given.has(p.name)) given_.insert(p.name);
+    const JsonReader value = given.has(p.name) ? given.at(p.name) : JsonReader(p.standard, place_, "/" + p.name);
+    if (p.type == "integer") {
+      si_[p.name] = static_cast<double>(value.integer(-1000000000, 1000000000));
+    } else if (p.type == "number") {
+      si_[p.name] = value.number(-1e300, 1e300);
+    } else if (p.type == "time") {
+      si_[p.name] = value.quantity(Dimension::kTime);
+    } else if (p.type == "power") {
+      si_[p.name] = value.quantity(Dimension::kPower);
+    } else if (p.type == "bandwidth") {
+      si_[p.name] = value.quantity(Dimension::kBandwidth);
+    } else if (!p.choices.empty()) {
+      value.choice(p.choices);
+    } else {
+      value.string();
+    }
+    values_[p.name] = value.json();
+  }
+}
+
+std::string Parameters::string(const std::string& name) const { return values_.at(name).get<std::string>(); }
+double Parameters::number(const std::string& name) const { return si_.at(name); }
+int Parameters::integer(const std::string& name) const { return static_cast<int>(si_.at(name)); }
+bool Parameters::is_default(const std::string& name) const { return !given_.contains(name); }
+
+void Parameters::fail(const std::string& name, const std::string& message) const {
+  throw InputError(place_ + "/" + name, fmt::format("{}: {}", values_.at(name).dump(), message));
+}
+
+// ---- registry ----
+
+namespace {
+
+struct Registration {
+  PolicyFacts facts;
+  PolicyFactory factory;
+};
+
+// A function's static: policies register during static initialisation, in no particular order.
+std::map<std::string, Registration>& registry() {
+  static std::map<std::string, Registration> policies;
+  return policies;
+}
+
+}  // namespace
+
+bool register_policy(PolicyFacts facts, PolicyFactory factory) {
+  const std::string name = facts.name;
+  if (!registry().emplace(name, Registration{std::move(facts), std::move(factory)}).second) {
+    throw std::logic_error("two policies are named " + name);
+  }
+  return true;
+}
+
+std::vector<const PolicyFacts*> registered_policies() {
+  std::vector<const PolicyFacts*> out;
+  for (const auto& [name, registration] : registry()) out.push_back(&registration.facts);
+  return out;
+}
+
+const PolicyFacts& policy_facts(const std::string& name, const std::string& place) {
+  const auto found = registry().find(name);
+  if (found == registry().end()) {
+    std::vector<std::string> names;
+    for (const auto& [key, registration] : registry()) names.push_back(key);
+    throw InputError(place, fmt::format("\"{}\" is no policy{}", name, valid_choices(name, names)));
+  }
+  return found->second.facts;
+}
+
+std::unique_ptr<Policy> make_policy(const PolicyFacts& facts, const Parameters& parameters) {
+  return registry().at(facts.name).factory(parameters);
+}
+
+}  // namespace cdisim

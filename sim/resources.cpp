@@ -1,0 +1,94 @@
+#include "sim/resources.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <map>
+#include <sstream>
+
+#include "sim/error.h"
+
+namespace cdisim {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct KindFacts {
+  const char* noun;
+  const char* folder;
+  const char* extension;
+};
+
+constexpr std::array kKinds{KindFacts{"experiment", "experiments", ".json"}, KindFacts{"platform", "platforms", ".xml"},
+                            KindFacts{"model", "workloads", ".json"},
+                            KindFacts{"latency model", "platforms/latency", ".json"},
+                            KindFacts{"device catalogue", "platforms", ".json"}};
+
+const KindFacts& facts(Resource kind) { return kKinds[static_cast<std::size_t>(kind)]; }
+
+// Folders that hold `experiments/`, `platforms/` and `workloads/`, nearest first.
+std::vector<fs::path> roots(const fs::path& beside) {
+  std::vector<fs::path> out;
+  if (!beside.empty()) out = {beside, beside / ".."};
+  if (const char* path = std::getenv("CDISIM_PATH")) {
+    std::istringstream parts(path);
+    for (std::string part; std::getline(parts, part, ':');) {
+      if (!part.empty()) out.emplace_back(part);
+    }
+  }
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  if (!error) {
+    out.push_back(program.parent_path() / ".." / "share" / "cdisim");  // installed, wherever the prefix was moved
+    out.push_back(program.parent_path() / "..");                      // build/ of a source tree
+  }
+  out.emplace_back(CDISIM_DATA_DIR);
+  return out;
+}
+
+std::vector<fs::path> files_of(Resource kind, const std::vector<fs::path>& from) {
+  std::map<std::string, fs::path> found;
+  for (const fs::path& root : from) {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(root / facts(kind).folder, error)) {
+      const fs::path& path = entry.path();
+      const bool hardware = path.filename() == "hardware.json";
+      if (path.extension() != facts(kind).extension || hardware != (kind == Resource::kHardware)) continue;
+      found.emplace(path.stem().string(), path.lexically_normal());
+    }
+  }
+  std::vector<fs::path> out;
+  for (const auto& [name, path] : found) out.push_back(path);
+  return out;
+}
+
+}  // namespace
+
+fs::path find_resource(Resource kind, const std::string& name, const fs::path& beside, const std::string& place) {
+  std::error_code error;
+  const bool is_path = name.find('/') != std::string::npos || fs::path(name).has_extension();
+  if (is_path) {
+    for (const fs::path& candidate : {beside / name, fs::path(name)}) {
+      if (fs::exists(candidate, error)) return candidate.lexically_normal();
+    }
+    throw InputError(place, fmt::format("\"{}\": no such file", name));
+  }
+  const std::vector<fs::path> from = roots(beside);
+  for (const fs::path& root : from) {
+    for (const fs::path& candidate : {root / (name + facts(kind).extension), root / facts(kind).folder / (name + facts(kind).extension)}) {
+      if (fs::exists(candidate, error)) return candidate.lexically_normal();
+    }
+  }
+  std::vector<std::string> names;
+  for (const fs::path& path : files_of(kind, from)) names.push_back(path.stem().string());
+  throw InputError(place, fmt::format("\"{}\" is no {}{}", name, facts(kind).noun, valid_choices(name, names)));
+}
+
+std::vector<fs::path> list_resources(Resource kind) { return files_of(kind, roots(fs::current_path())); }
+
+std::string version() { return CDISIM_VERSION; }
+
+}  // namespace cdisim

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "sim/arrivals.h"
+#include "sim/bandwidth_trace.h"
+#include "sim/engine.h"
+#include "sim/latency_model.h"
+#include "sim/layer_graph.h"
+#include "sim/plan.h"
+#include "sim/platform.h"
+#include "sim/policy.h"
+#include "sim/trace.h"
+
+namespace cdisim {
+
+/// One repetition of one run. Everything it points to is constant and outlives it.
+struct RunSpec {
+  const Platform* platform = nullptr;
+  const LayerGraph* graph = nullptr;
+  const LatencyModel* latency_model = nullptr;  ///< what happens
+  WireFormat wire;
+  const LatencyModel* estimator = nullptr;  ///< what the policy believes
+  WireFormat estimator_wire;
+  std::vector<HostId> sources;
+  double deadline_s = 0;  ///< infinite: none
+  Arrivals arrivals;
+  double warmup_s = 0;                  ///< requests that arrive before it and energy until then do not count
+  std::optional<double> horizon_s;      ///< the run ends here, whatever is in flight
+  std::optional<std::int64_t> requests;  ///< or when this many, over all sources, have ended
+  std::vector<Change> changes;
+  std::vector<std::pair<LinkId, BandwidthTrace>> bandwidth_traces;
+  std::vector<BandwidthTrace> history;  ///< what policies may learn from beforehand
+  double observe_every_s = 1;           ///< how often bandwidth is measured for policies that watch it
+  std::uint64_t seed = 1;
+  EngineOptions engine;
+  bool record_intervals = false;
+};
+
+using MakePolicy = std::function<std::unique_ptr<Policy>()>;
+
+/// Runs the requests of `spec` in SimGrid, with a policy of its own for each source. `facts` says what the policy
+/// watches. Call it once per process: SimGrid has one engine.
+/// @throws InputError from the policy or check_plan(), and when a closed loop makes no progress in time.
+Trace simulate(const RunSpec& spec, const PolicyFacts& facts, const MakePolicy& make_policy);
+
+}  // namespace cdisim

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/error.h"
+#include "sim/policy.h"
+
+namespace cdisim {
+
+inline const std::string kRoot = CDISIM_SOURCE_DIR;
+
+/// What a Problem refers to, to be changed at will. Hosts without a device type need no latency model file.
+struct Scene {
+  Platform platform;
+  LayerGraph graph;
+  LatencyModel model = {};
+  WireFormat wire = {};
+  std::string source = "device";
+  double deadline_s = std::numeric_limits<double>::infinity();
+  std::vector<BandwidthTrace> history = {};
+  std::uint64_t seed = 1;
+  std::vector<double> bandwidth_bytes_per_s = {};  ///< (n_links); empty: the platform's
+
+  HostId host(const std::string& name) const { return platform.find_host(name); }
+  Problem problem() {
+    if (bandwidth_bytes_per_s.empty()) {
+      for (const Link& link : platform.links()) bandwidth_bytes_per_s.push_back(link.bandwidth_bytes_per_s);
+    }
+    return {graph, platform, model, wire, host(source), deadline_s, bandwidth_bytes_per_s, history, seed};
+  }
+};
+
+inline Scene scene(const std::string& platform, const std::string& graph) {
+  return {Platform::load(kRoot + "/" + platform), LayerGraph::load(kRoot + "/" + graph)};
+}
+
+/// chain3 between the pencil platform's device and server.
+inline Scene pencil_scene() {
+  return scene("tests/fixtures/pencil.xml", "tests/fixtures/chain3.json");
+}
+
+inline std::unique_ptr<Policy> policy_of(const std::string& name, const Json& parameters = Json::object()) {
+  const PolicyFacts& facts = policy_facts(name, "test");
+  return make_policy(facts, Parameters(facts, JsonReader(parameters, "p.json")));
+}
+
+/// The plan of a fresh policy, checked.
+inline Plan plan_of(Scene& scene, const std::string& name, const Json& parameters = Json::object()) {
+  const Problem problem = scene.problem();
+  Plan plan = policy_of(name, parameters)->plan(problem);
+  check_plan(scene.graph, scene.platform, problem.source, scene.wire, plan, name);
+  return plan;
+}
+
+inline bool same(const Plan& a, const Plan& b) {
+  const auto same_piece = [](const Piece& x, const Piece& y) {
+    return x.host == y.host && x.layers == y.layers;
+  };
+  const auto same_transform = [](const EdgeTransform& x, const EdgeTransform& y) {
+    return x.from == y.from && x.to == y.to && x.transform.ratio == y.transform.ratio &&
+           x.transform.encode_flop == y.transform.encode_flop &&
+           x.transform.decode_flop == y.transform.decode_flop;
+  };
+  return a.exit == b.exit && a.decision == b.decision &&
+         std::equal(a.pieces.begin(), a.pieces.end(), b.pieces.begin(), b.pieces.end(), same_piece) &&
+         std::equal(a.transforms.begin(), a.transforms.end(), b.transforms.begin(), b.transforms.end(),
+                    same_transform);
+}
+
+/// The message of the InputError that `function` throws.
+template <class Function>
+std::string input_error(const Function& function) {
+  try {
+    function();
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace cdisim
