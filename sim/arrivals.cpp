@@ -27,7 +27,8 @@ std::vector<double> read_dates(const std::filesystem::path& path) {
     if (error != std::errc{} || end != line.data() + line.size() || !std::isfinite(date) || date < 0) {
       throw InputError(place, fmt::format("\"{}\" is no date in seconds", line));
     }
-    if (!dates.empty() && date < dates.back()) throw InputError(place, fmt::format("{} lies before the date above", line));
+    if (!dates.empty() && date < dates.back())
+      throw InputError(place, fmt::format("{} lies before the date above", line));
     dates.push_back(date);
   }
   if (dates.empty()) throw InputError(path.string(), "holds no arrival");
@@ -50,7 +51,8 @@ Arrivals read_arrivals(const JsonReader& reader, const std::filesystem::path& fo
       out.period_s = 1 / reader.at("rate_per_s").number(1e-9, 1e9);
       break;
     case Arrivals::Kind::kClosedLoop:
-      if (const auto clients = reader.find("clients")) out.clients = static_cast<int>(clients->integer(1, 1000000));
+      if (const auto clients = reader.find("clients"))
+        out.clients = static_cast<int>(clients->integer(1, 1000000));
       if (const auto think = reader.find("think")) out.think_s = think->quantity(Dimension::kTime);
       break;
     case Arrivals::Kind::kBatch:

@@ -30,7 +30,8 @@ struct Arrivals {
 
 /// The `arrivals` value of an experiment: {"kind": "periodic", "period": "1s", "stagger": true},
 /// {"kind": "poisson", "rate_per_s": 5}, {"kind": "closed_loop", "clients": 1, "think": "0s"},
-/// {"kind": "batch", "size": 10} or {"kind": "trace", "file": "arrivals.txt"} (one date in seconds a line, ascending,
+/// {"kind": "batch", "size": 10} or {"kind": "trace", "file": "arrivals.txt"} (one date in seconds a line,
+/// ascending,
 /// `#` starts a comment; beside `folder`). @throws InputError.
 Arrivals read_arrivals(const JsonReader& reader, const std::filesystem::path& folder);
 

@@ -19,15 +19,20 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-void print(const Json& json) { print(json.dump(2) + "\n"); }
+void print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+void print(const Json& json) {
+  print(json.dump(2) + "\n");
+}
 
 // Failed runs, one line each, and the exit code that they make.
 int report_failures(const Experiment& experiment, const SweepResults& results) {
   int code = 0;
   for (const RunFailure& failure : results.failures) {
     const Run& run = experiment.runs()[failure.run];
-    fmt::print(stderr, "cdisim: error: {}: policy {} at {}: {}\n", experiment.name(), run.policy, run.point.dump(), failure.message);
+    fmt::print(stderr, "cdisim: error: {}: policy {} at {}: {}\n", experiment.name(), run.policy,
+               run.point.dump(), failure.message);
     if (!failure.input_error) code = 1;
   }
   return code == 0 && !results.failures.empty() ? 2 : code;
@@ -38,9 +43,12 @@ std::map<std::string, DeviceType> devices() {
   return files.empty() ? std::map<std::string, DeviceType>{} : load_hardware(files.front());
 }
 
-std::string rate(double flop_per_s) { return fmt::format("{:.4g} Gflop/s", flop_per_s / 1e9); }
+std::string rate(double flop_per_s) {
+  return fmt::format("{:.4g} Gflop/s", flop_per_s / 1e9);
+}
 
-std::string table_or_json(const Json& list, bool json, const std::vector<std::pair<std::string, std::string>>& columns) {
+std::string table_or_json(const Json& list, bool json,
+                          const std::vector<std::pair<std::string, std::string>>& columns) {
   if (json) return list.dump(2) + "\n";
   std::vector<std::string> head;
   for (const auto& [key, title] : columns) head.push_back(title);
@@ -49,7 +57,9 @@ std::string table_or_json(const Json& list, bool json, const std::vector<std::pa
     rows.emplace_back();
     for (const auto& [key, title] : columns) {
       const Json& value = item[key];
-      rows.back().push_back(value.is_string() ? value.get<std::string>() : value.is_number() ? fmt::format("{:.6g}", value.get<double>()) : "-");
+      rows.back().push_back(value.is_string()   ? value.get<std::string>()
+                            : value.is_number() ? fmt::format("{:.6g}", value.get<double>())
+                                                : "-");
     }
   }
   return format_table(head, rows);
@@ -85,8 +95,9 @@ bool describe_policy(const std::string& name) {
       rows.push_back({parameter.name, parameter.type, parameter.standard.dump(), about});
     }
     if (!rows.empty()) {
-      print("\n" + format_table({"parameter", "type", "default", "meaning"}, {}) );
-      for (const auto& row : rows) print(fmt::format("{}  {}  {}\n{}", row[0], row[1], row[2], wrapped(row[3], "    ")));
+      print("\n" + format_table({"parameter", "type", "default", "meaning"}, {}));
+      for (const auto& row : rows)
+        print(fmt::format("{}  {}  {}\n{}", row[0], row[1], row[2], wrapped(row[3], "    ")));
     }
     return true;
   }
@@ -95,19 +106,22 @@ bool describe_policy(const std::string& name) {
 
 bool describe_model(const fs::path& path) {
   const LayerGraph graph = LayerGraph::load(path);
-  print(fmt::format("model {}: {} layers, {:.0f} parameters, {:.0f} MACs, {} of weights ({})\n", graph.name(), graph.size(),
-                    graph.parameters(), graph.macs(), format_quantity(graph.weight_bytes(), Dimension::kData), graph.precision()));
+  print(fmt::format("model {}: {} layers, {:.0f} parameters, {:.0f} MACs, {} of weights ({})\n", graph.name(),
+                    graph.size(), graph.parameters(), graph.macs(),
+                    format_quantity(graph.weight_bytes(), Dimension::kData), graph.precision()));
   print(wrapped("Source: " + graph.source(), "  "));
   std::vector<std::vector<std::string>> rows;
   for (std::size_t e = 0; e < graph.exits().size(); ++e) {
     const Exit& exit = graph.exits()[e];
-    rows.push_back({exit.name, fmt::format("{}", graph.exit_layers(static_cast<int>(e)).size()), exit.accuracy ? fmt::format("{:.1f}%", 100 * *exit.accuracy) : "-"});
+    rows.push_back({exit.name, fmt::format("{}", graph.exit_layers(static_cast<int>(e)).size()),
+                    exit.accuracy ? fmt::format("{:.1f}%", 100 * *exit.accuracy) : "-"});
   }
   print("\n" + format_table({"exit", "layers", "accuracy"}, rows));
   rows.clear();
   for (const Layer& layer : graph.layers()) {
-    rows.push_back({layer.name, std::string(layer_kind_name(layer.kind)), fmt::format("{}", fmt::join(layer.output_shape, "x")),
-                    fmt::format("{:.0f}", layer.macs), fmt::format("{:.0f}", layer.weight_bytes), fmt::format("{:.0f}", layer.output_bytes)});
+    rows.push_back({layer.name, std::string(layer_kind_name(layer.kind)),
+                    fmt::format("{}", fmt::join(layer.output_shape, "x")), fmt::format("{:.0f}", layer.macs),
+                    fmt::format("{:.0f}", layer.weight_bytes), fmt::format("{:.0f}", layer.output_bytes)});
   }
   print("\n" + format_table({"layer", "kind", "output", "MACs", "weight bytes", "output bytes"}, rows));
   return true;
@@ -119,15 +133,20 @@ bool describe_platform(const fs::path& path) {
   std::vector<std::vector<std::string>> rows;
   for (const Host& host : platform.hosts()) {
     const PowerState& power = host.power_states.front();
-    rows.push_back({host.name, std::string(tier_name(host.tier)), host.device_type.empty() ? "-" : host.device_type, fmt::format("{}", host.cores),
-                    rate(power.speed_flop_per_s), host.memory_bytes ? format_quantity(*host.memory_bytes, Dimension::kData) : "-",
-                    fmt::format("{:.4g}..{:.4g} W", power.idle_w, power.all_cores_w), fmt::format("{:.3g}", host.price_usd_per_s * 3600)});
+    rows.push_back({host.name, std::string(tier_name(host.tier)),
+                    host.device_type.empty() ? "-" : host.device_type, fmt::format("{}", host.cores),
+                    rate(power.speed_flop_per_s),
+                    host.memory_bytes ? format_quantity(*host.memory_bytes, Dimension::kData) : "-",
+                    fmt::format("{:.4g}..{:.4g} W", power.idle_w, power.all_cores_w),
+                    fmt::format("{:.3g}", host.price_usd_per_s * 3600)});
   }
   print(format_table({"host", "tier", "device", "cores", "speed", "memory", "power", "USD/h"}, rows));
   rows.clear();
   for (const Link& link : platform.links()) {
-    rows.push_back({link.name, format_quantity(link.bandwidth_bytes_per_s, Dimension::kBandwidth), format_quantity(link.latency_s, Dimension::kTime),
-                    link.sharing == Sharing::kShared ? "shared" : "fatpipe", fmt::format("{:.3g}", link.price_usd_per_byte * 1e9)});
+    rows.push_back({link.name, format_quantity(link.bandwidth_bytes_per_s, Dimension::kBandwidth),
+                    format_quantity(link.latency_s, Dimension::kTime),
+                    link.sharing == Sharing::kShared ? "shared" : "fatpipe",
+                    fmt::format("{:.3g}", link.price_usd_per_byte * 1e9)});
   }
   print("\n" + format_table({"link", "bandwidth", "latency", "sharing", "USD/GB"}, rows));
   return true;
@@ -150,8 +169,9 @@ bool describe_device(const std::string& name, const DeviceType& device) {
 
 bool describe_experiment(const fs::path& path) {
   const Experiment experiment = Experiment::load(path, std::nullopt);
-  print(fmt::format("experiment {}: {}\n  {} runs, {} repetitions each, {} published figures ({})\n", experiment.name(), experiment.title(),
-                    experiment.runs().size(), experiment.repetitions(), experiment.published().size(), path.string()));
+  print(fmt::format("experiment {}: {}\n  {} runs, {} repetitions each, {} published figures ({})\n",
+                    experiment.name(), experiment.title(), experiment.runs().size(), experiment.repetitions(),
+                    experiment.published().size(), path.string()));
   return true;
 }
 
@@ -175,7 +195,8 @@ int run_command(const RunOptions& options) {
     write_file(options.out / "results.json", json.dump(2) + "\n");
     write_file(options.out / "requests.csv", results.requests_csv);
   }
-  if (!options.trace.empty()) write_file(options.trace, Json{{"traceEvents", results.trace_events}}.dump() + "\n");
+  if (!options.trace.empty())
+    write_file(options.trace, Json{{"traceEvents", results.trace_events}}.dump() + "\n");
   if (options.json) {
     print(json);
   } else if (!options.quiet) {
@@ -205,7 +226,8 @@ int check_command(const std::vector<std::string>& paths, int jobs, bool json, bo
   for (const fs::path& file : files) {
     const Experiment experiment = Experiment::load(file, std::nullopt);
     ProgressBar bar(experiment.name(), quiet);
-    const SweepResults results = run_sweep(experiment, {.jobs = jobs, .progress = [&bar](int done, int total) { bar.update(done, total); }});
+    const SweepResults results = run_sweep(
+        experiment, {.jobs = jobs, .progress = [&bar](int done, int total) { bar.update(done, total); }});
     if (report_failures(experiment, results) != 0) code = 1;
     const Json compared = results_json(experiment, results)["figures"];
     for (const Json& figure : compared) figures.push_back(figure);
@@ -228,29 +250,50 @@ int check_command(const std::vector<std::string>& paths, int jobs, bool json, bo
 int list_command(const std::string& kind, bool json) {
   Json list = Json::array();
   if (kind == "policies") {
-    for (const PolicyFacts* p : registered_policies()) list.push_back({{"name", p->name}, {"title", p->title}, {"source", p->source}});
+    for (const PolicyFacts* p : registered_policies())
+      list.push_back({{"name", p->name}, {"title", p->title}, {"source", p->source}});
     print(table_or_json(list, json, {{"name", "policy"}, {"title", "decides"}}));
   } else if (kind == "models") {
     for (const fs::path& path : list_resources(Resource::kModel)) {
       const LayerGraph graph = LayerGraph::load(path);
-      list.push_back({{"name", graph.name()}, {"layers", graph.size()}, {"exits", graph.exits().size()}, {"parameters", graph.parameters()}, {"macs", graph.macs()}, {"weight_bytes", graph.weight_bytes()}});
+      list.push_back({{"name", graph.name()},
+                      {"layers", graph.size()},
+                      {"exits", graph.exits().size()},
+                      {"parameters", graph.parameters()},
+                      {"macs", graph.macs()},
+                      {"weight_bytes", graph.weight_bytes()}});
     }
-    print(table_or_json(list, json, {{"name", "model"}, {"layers", "layers"}, {"exits", "exits"}, {"parameters", "parameters"}, {"macs", "MACs"}, {"weight_bytes", "weight bytes"}}));
+    print(table_or_json(list, json,
+                        {{"name", "model"},
+                         {"layers", "layers"},
+                         {"exits", "exits"},
+                         {"parameters", "parameters"},
+                         {"macs", "MACs"},
+                         {"weight_bytes", "weight bytes"}}));
   } else if (kind == "devices") {
     for (const auto& [name, device] : devices()) {
-      list.push_back({{"name", name}, {"title", device.title}, {"peak_flop_per_s", device.peak_flop_per_s.value}});
+      list.push_back(
+          {{"name", name}, {"title", device.title}, {"peak_flop_per_s", device.peak_flop_per_s.value}});
     }
-    print(table_or_json(list, json, {{"name", "device"}, {"title", "machine"}, {"peak_flop_per_s", "peak flop/s"}}));
+    print(table_or_json(list, json,
+                        {{"name", "device"}, {"title", "machine"}, {"peak_flop_per_s", "peak flop/s"}}));
   } else if (kind == "platforms") {
     for (const fs::path& path : list_resources(Resource::kPlatform)) {
       const Platform platform = Platform::load(path);
-      list.push_back({{"name", platform.name()}, {"hosts", platform.host_count()}, {"links", platform.link_count()}, {"file", path.string()}});
+      list.push_back({{"name", platform.name()},
+                      {"hosts", platform.host_count()},
+                      {"links", platform.link_count()},
+                      {"file", path.string()}});
     }
-    print(table_or_json(list, json, {{"name", "platform"}, {"hosts", "hosts"}, {"links", "links"}, {"file", "file"}}));
+    print(table_or_json(list, json,
+                        {{"name", "platform"}, {"hosts", "hosts"}, {"links", "links"}, {"file", "file"}}));
   } else if (kind == "experiments") {
     for (const fs::path& path : list_resources(Resource::kExperiment)) {
       const Experiment experiment = Experiment::load(path, std::nullopt);
-      list.push_back({{"name", path.stem().string()}, {"title", experiment.title()}, {"runs", experiment.runs().size()}, {"file", path.string()}});
+      list.push_back({{"name", path.stem().string()},
+                      {"title", experiment.title()},
+                      {"runs", experiment.runs().size()},
+                      {"file", path.string()}});
     }
     print(table_or_json(list, json, {{"name", "experiment"}, {"runs", "runs"}, {"title", "title"}}));
   } else {
@@ -276,7 +319,8 @@ int describe_command(const std::string& name) {
     names.push_back(key);
     if (key == name) found = describe_device(key, device) || found;
   }
-  if (!found) throw InputError("describe", fmt::format("nothing is named \"{}\"{}", name, valid_choices(name, names)));
+  if (!found)
+    throw InputError("describe", fmt::format("nothing is named \"{}\"{}", name, valid_choices(name, names)));
   return 0;
 }
 
@@ -298,7 +342,9 @@ int validate_command(const std::vector<std::string>& paths) {
       } else if (top.has("devices")) {
         what = fmt::format("device catalogue, {} devices", load_hardware(path).size());
       } else {
-        throw InputError(path, "is no experiment (\"policies\"), layer graph (\"layers\"), latency model or device catalogue (\"devices\")");
+        throw InputError(path,
+                         "is no experiment (\"policies\"), layer graph (\"layers\"), latency model or device "
+                         "catalogue (\"devices\")");
       }
     }
     print(fmt::format("{}: valid: {}\n", path, what));

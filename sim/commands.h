@@ -21,11 +21,12 @@ struct RunOptions {
 
 // Each command returns the program's exit code and throws InputError for the user's mistakes.
 
-/// Runs an experiment: 0, or 2 / 1 where some run failed for its input / otherwise (the other runs are reported).
+/// Runs an experiment: 0, or 2 / 1 where some run failed for its input / otherwise (the other runs are
+/// reported).
 int run_command(const RunOptions& options);
 
-/// Runs experiments and sets their published figures beside the simulated ones; 1 when a figure left its recorded
-/// status or a run failed. A folder stands for its experiments.
+/// Runs experiments and sets their published figures beside the simulated ones; 1 when a figure left its
+/// recorded status or a run failed. A folder stands for its experiments.
 int check_command(const std::vector<std::string>& paths, int jobs, bool json, bool quiet);
 
 /// Lists policies, models, devices, platforms or experiments.

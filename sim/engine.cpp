@@ -1,13 +1,8 @@
-// The one file that talks to SimGrid: it builds the platform through SimGrid's API, drives SimGrid's clock and turns
-// shared work into SimGrid activities.
+// The one file that talks to SimGrid: it builds the platform through SimGrid's API, drives SimGrid's clock
+// and turns shared work into SimGrid activities.
 #include "sim/engine.h"
 
-#include <simgrid/kernel/Timer.hpp>
-#include <simgrid/kernel/resource/NetworkModelIntf.hpp>
-#include <simgrid/kernel/routing/NetPoint.hpp>
-#include <simgrid/kernel/routing/NetZoneImpl.hpp>
 #include <simgrid/plugins/energy.h>
-#include <simgrid/s4u.hpp>
 #include <xbt/log.h>
 
 #include <algorithm>
@@ -15,6 +10,11 @@
 #include <deque>
 #include <limits>
 #include <queue>
+#include <simgrid/kernel/Timer.hpp>
+#include <simgrid/kernel/resource/NetworkModelIntf.hpp>
+#include <simgrid/kernel/routing/NetPoint.hpp>
+#include <simgrid/kernel/routing/NetZoneImpl.hpp>
+#include <simgrid/s4u.hpp>
 #include <unordered_map>
 
 namespace cdisim {
@@ -24,19 +24,23 @@ namespace {
 namespace sg4 = simgrid::s4u;
 namespace routing = simgrid::kernel::routing;
 
-// SimGrid's payloads are whole numbers. In millionths of a byte the rounding is below 1e-10 of any real transfer.
+// SimGrid's payloads are whole numbers. In millionths of a byte the rounding is below 1e-10 of any real
+// transfer.
 constexpr double kUnitsPerByte = 1e6;
-// SimGrid skips a transfer's latency, and keeps its CM02 weight, with a latency factor that is tiny but not 0.
+// SimGrid skips a transfer's latency, and keeps its CM02 weight, with a latency factor that is tiny but not
+// 0.
 constexpr double kLatencyAlreadyPaid = 1e-15;
 // Changes come after everything else of the same date: what ends as a link goes off has ended.
 constexpr std::uint64_t kAfterAllRequests = std::numeric_limits<std::uint64_t>::max();
 constexpr int kNone = -1;
 
 // Dates within this distance count as equal: the solver and a closed form differ in the last bits.
-double tie_tolerance(double date) { return std::max(2e-13, 16 * std::numeric_limits<double>::epsilon() * date); }
+double tie_tolerance(double date) {
+  return std::max(2e-13, 16 * std::numeric_limits<double>::epsilon() * date);
+}
 
 struct LinkState {
-  sg4::Link* link = nullptr;
+  sg4::Link* link = nullptr;  // none for a fatpipe, see Carrier::lane
   bool on = true;
   double bandwidth = 0;
   int users = 0;     // transfers that cross it now
@@ -44,42 +48,59 @@ struct LinkState {
   double bytes = 0;
 };
 
-// Answers SimGrid's routing questions from the platform's own sparse table: SimGrid's "Full" keeps n x n entries.
-class SparseZone : public routing::NetZoneImpl {
- public:
-  SparseZone(const Platform& platform, const std::vector<LinkState>& links)
-      : NetZoneImpl("platform"), platform_(platform), links_(links) {}
-
-  void get_local_route(const routing::NetPoint* src, const routing::NetPoint* dst, routing::Route* into,
-                       double* latency) override {
-    const Route* route = platform_.route(host_of_[src->id()], host_of_[dst->id()]);
-    if (route == nullptr) return;
-    std::size_t least_used = 0;
-    for (const LinkId id : route->links) {
-      const LinkState& state = links_[static_cast<std::size_t>(id)];
-      into->link_list_.push_back(state.link->get_impl());
-      if (latency != nullptr) *latency += state.link->get_latency();
-      if (state.users < links_[static_cast<std::size_t>(route->links[least_used])].users) {
-        least_used = into->link_list_.size() - 1;
-      }
-    }
-    // The order means nothing to the model, but see touch_route(): a link of the transfer's own comes first.
-    std::swap(into->link_list_.front(), into->link_list_[least_used]);
-  }
-
-  void add_host(const sg4::Host* host, HostId id) {
-    const auto point = host->get_netpoint()->id();
-    if (host_of_.size() <= point) host_of_.resize(point + 1, kNone);
-    host_of_[point] = id;
-  }
-
- private:
-  const Platform& platform_;
-  const std::vector<LinkState>& links_;
-  std::vector<HostId> host_of_;  // by netpoint
+// A communication that is about to start: SimGrid asks for its route and latency factor in the order of the
+// starts.
+struct Start {
+  const Route* route = nullptr;
+  sg4::Link* lane = nullptr;
+  double latency_factor = 1;
 };
 
-enum class EventKind : std::uint8_t { kTimer, kComputed, kTransferred, kCarried, kChange, kBatchDeadline, kDataPhase, kTouch };
+// Answers SimGrid's routing questions from the platform's own sparse table: SimGrid's "Full" keeps n x n
+// entries.
+class SparseZone : public routing::NetZoneImpl {
+ public:
+  SparseZone(const std::string& name, const std::vector<LinkState>& links)
+      : NetZoneImpl(name), links_(links) {}
+
+  void get_local_route(const routing::NetPoint*, const routing::NetPoint*, routing::Route* into,
+                       double* latency) override {
+    const Start start = starts_.front();
+    starts_.pop_front();
+    latency_factor_ = start.latency_factor;
+    if (latency != nullptr) *latency += start.route->latency_s;
+    std::vector<LinkId> shared;
+    for (const LinkId id : start.route->links) {
+      if (links_[static_cast<std::size_t>(id)].link != nullptr) shared.push_back(id);
+    }
+    // The order means nothing to the model, but see touch_route(): a link of the transfer's own comes first.
+    const auto users = [&](LinkId id) { return links_[static_cast<std::size_t>(id)].users; };
+    std::stable_sort(shared.begin(), shared.end(), [&](LinkId x, LinkId y) { return users(x) < users(y); });
+    if (start.lane != nullptr) into->link_list_.push_back(start.lane->get_impl());
+    for (const LinkId id : shared)
+      into->link_list_.push_back(links_[static_cast<std::size_t>(id)].link->get_impl());
+  }
+
+  void announce(const Start& start) { starts_.push_back(start); }
+  // Of the communication whose route was asked for last.
+  double latency_factor() const { return latency_factor_; }
+
+ private:
+  const std::vector<LinkState>& links_;
+  std::deque<Start> starts_;
+  double latency_factor_ = 1;
+};
+
+enum class EventKind : std::uint8_t {
+  kTimer,
+  kComputed,
+  kTransferred,
+  kCarried,
+  kChange,
+  kBatchDeadline,
+  kDataPhase,
+  kTouch
+};
 
 struct Event {
   double date;
@@ -138,7 +159,10 @@ struct Carrier {
   sg4::Host* from = nullptr;
   sg4::Host* to = nullptr;
   std::uint64_t units = 0;
-  double latency_factor = 1;
+  Start start;
+  // What the fatpipes of a route allow, as a link that only this carrier uses. SimGrid's own FATPIPE policy
+  // holds a transfer of long latency back where one of short latency fills the pipe.
+  sg4::Link* lane = nullptr;
   // computation
   double flop = 0;
   sg4::ActivityPtr activity;
@@ -150,9 +174,9 @@ struct HostState {
   bool on = true;
   int power_state = 0;
   int busy_cores = 0;
-  std::deque<int> queue;       // waiting jobs
-  std::vector<int> running;    // jobs on cores, or sharing them
-  bool deadline_armed = false; // batch: a kBatchDeadline is under way
+  std::deque<int> queue;        // waiting jobs
+  std::vector<int> running;     // jobs on cores, or sharing them
+  bool deadline_armed = false;  // batch: a kBatchDeadline is under way
   // meters
   HostMeter meter;
   double metered_to = 0;
@@ -167,6 +191,8 @@ struct Engine::Impl {
   Handlers handlers;
 
   std::unique_ptr<sg4::Engine> simgrid;
+  SparseZone* zone = nullptr;   // SimGrid owns both
+  SparseZone* lanes = nullptr;  // a zone apart, never sealed: lanes are made as carriers need them
   sg4::Host* carrier_host = nullptr;
   std::vector<HostState> hosts;
   std::vector<LinkState> links;
@@ -176,7 +202,6 @@ struct Engine::Impl {
   std::vector<int> free_transfers;
   std::deque<Carrier> carriers;
   std::vector<int> free_carriers;
-  std::deque<double> latency_factors;  // of transfers whose start SimGrid has not seen yet, in order
   std::vector<Change> changes;  // slots of announced changes
   std::vector<int> free_changes;
 
@@ -188,7 +213,8 @@ struct Engine::Impl {
   bool handling = false;
   bool stopped = false;
 
-  Impl(const Platform& p, const EngineOptions& o, Handlers h) : platform(p), options(o), handlers(std::move(h)) {
+  Impl(const Platform& p, const EngineOptions& o, Handlers h)
+      : platform(p), options(o), handlers(std::move(h)) {
     build();
   }
 
@@ -199,14 +225,15 @@ struct Engine::Impl {
     if (options.host_energy) sg_host_energy_plugin_init();
     // SimGrid reads its settings from an argument vector, which must outlive the engine.
     static std::vector<std::string> arguments;
-    arguments = {"cdisim",
-                 std::string("--cfg=network/model:") + (options.network == NetworkModel::kCm02 ? "CM02" : "LV08"),
-                 "--cfg=network/crosstraffic:0",
-                 "--cfg=network/TCP-gamma:0",
-                 "--cfg=surf/precision:1e-14",
-                 "--cfg=contexts/stack-size:128",
+    arguments = {
+        "cdisim",
+        std::string("--cfg=network/model:") + (options.network == NetworkModel::kCm02 ? "CM02" : "LV08"),
+        "--cfg=network/crosstraffic:0",
+        "--cfg=network/TCP-gamma:0",
+        "--cfg=surf/precision:1e-14",
+        "--cfg=contexts/stack-size:128",
 #ifdef CDISIM_SANITIZE
-                 "--cfg=contexts/factory:thread",
+        "--cfg=contexts/factory:thread",
 #endif
     };
     static std::vector<char*> argv;
@@ -217,14 +244,10 @@ struct Engine::Impl {
     argv.push_back(nullptr);
     simgrid = std::make_unique<sg4::Engine>(&argc, argv.data());
 
-    auto* zone_impl = new SparseZone(platform, links);  // SimGrid owns it
-    sg4::NetZone* zone = zone_impl->get_iface();
+    zone = new SparseZone("platform", links);
     for (const Link& link : platform.links()) {
-      sg4::Link* made = zone->create_link(link.name, link.bandwidth_bytes_per_s * kUnitsPerByte);
-      made->set_latency(link.latency_s);
-      made->set_sharing_policy(link.sharing == Sharing::kFatpipe ? sg4::Link::SharingPolicy::FATPIPE
-                                                                 : sg4::Link::SharingPolicy::SHARED);
-      made->seal();
+      sg4::Link* made = nullptr;
+      if (link.sharing == Sharing::kShared) made = make_link(zone, link.name, link.bandwidth_bytes_per_s);
       links.push_back({made, true, link.bandwidth_bytes_per_s, 0, kNone, 0});
     }
     for (HostId id = 0; id < platform.host_count(); ++id) {
@@ -233,10 +256,10 @@ struct Engine::Impl {
       std::string watts;
       for (const PowerState& state : host.power_states) {
         speeds.push_back(state.speed_flop_per_s);
-        watts += (watts.empty() ? "" : ",") + std::to_string(state.idle_w) + ":" + std::to_string(state.epsilon_w) + ":" +
-                 std::to_string(state.all_cores_w);
+        watts += (watts.empty() ? "" : ",") + std::to_string(state.idle_w) + ":" +
+                 std::to_string(state.epsilon_w) + ":" + std::to_string(state.all_cores_w);
       }
-      sg4::Host* made = zone->create_host(host.name, speeds);
+      sg4::Host* made = zone->get_iface()->create_host(host.name, speeds);
       made->set_core_count(host.cores);
       if (options.host_energy) {
         made->set_property("wattage_per_state", watts);
@@ -244,24 +267,27 @@ struct Engine::Impl {
       }
       made->seal();
       if (host.power_state != 0) made->set_pstate(static_cast<unsigned long>(host.power_state));
-      zone_impl->add_host(made, id);
       hosts.emplace_back();
       hosts.back().host = made;
       hosts.back().power_state = host.power_state;
     }
-    carrier_host = zone->create_host("cdisim carriers", 1.0);
+    carrier_host = zone->get_iface()->create_host("cdisim carriers", 1.0);
     if (options.host_energy) carrier_host->set_property("wattage_per_state", "0:0:0");
     carrier_host->seal();
     zone->seal();
+    lanes = new SparseZone("lanes", links);
+    lanes->set_network_model(zone->get_network_model());
     if (options.network == NetworkModel::kCm02) {
-      zone->get_network_model()->set_lat_factor_cb(
+      zone->get_iface()->get_network_model()->set_lat_factor_cb(
           [this](double, const sg4::Host*, const sg4::Host*, const std::vector<sg4::Link*>&,
-                 const std::unordered_set<sg4::NetZone*>&) {
-            const double factor = latency_factors.empty() ? 1 : latency_factors.front();
-            if (!latency_factors.empty()) latency_factors.pop_front();
-            return factor;
-          });
+                 const std::unordered_set<sg4::NetZone*>&) { return zone->latency_factor(); });
     }
+  }
+
+  static sg4::Link* make_link(SparseZone* where, const std::string& name, double bytes_per_s) {
+    sg4::Link* link = where->get_iface()->create_link(name, bytes_per_s * kUnitsPerByte);
+    link->seal();
+    return link;
   }
 
   // ---- events ----
@@ -271,7 +297,8 @@ struct Engine::Impl {
     if (!handling) arm();
   }
 
-  // Keeps one SimGrid timer at the next event, a tie's width late so that activities that end then come along.
+  // Keeps one SimGrid timer at the next event, a tie's width late so that activities that end then come
+  // along.
   void arm() {
     if (events.empty()) return;
     const double date = events.top().date + tie_tolerance(events.top().date);
@@ -280,7 +307,8 @@ struct Engine::Impl {
       timer->remove();
     }
     timer_date = date;
-    timer = simgrid::kernel::timer::Timer::set(std::max(date, sg4::Engine::get_clock()), [this] { handle_due(); });
+    timer = simgrid::kernel::timer::Timer::set(std::max(date, sg4::Engine::get_clock()),
+                                               [this] { handle_due(); });
   }
 
   void handle_due() {
@@ -304,7 +332,6 @@ struct Engine::Impl {
       }
       for (std::size_t i = 0; i < tied.size() && !stopped; ++i) {
         const Event event = tied[i];
-        now = std::max(now, event.date);
         handle(event);
       }
     }
@@ -317,16 +344,32 @@ struct Engine::Impl {
     }
   }
 
+  // Whether the event still means something: re-timed and ended slots leave void events behind.
+  bool is_current(const Event& event) const {
+    switch (event.kind) {
+      case EventKind::kComputed:
+        return jobs[at(event.index)].generation == event.generation;
+      case EventKind::kTransferred:
+      case EventKind::kDataPhase:
+      case EventKind::kTouch:
+        return transfers[at(event.index)].generation == event.generation;
+      default:
+        return true;
+    }
+  }
+
   void handle(const Event& event) {
+    if (!is_current(event)) return;
+    now = std::max(now, event.date);
     switch (event.kind) {
       case EventKind::kTimer:
         handlers.timer(event.tag);
         break;
       case EventKind::kComputed:
-        if (jobs[at(event.index)].generation == event.generation) end_job(event.index, event.date, false);
+        end_job(event.index, event.date, false);
         break;
       case EventKind::kTransferred:
-        if (transfers[at(event.index)].generation == event.generation) end_transfer(event.index, event.date, false);
+        end_transfer(event.index, event.date, false);
         break;
       case EventKind::kCarried:
         end_carried(event.index, event.date);
@@ -340,15 +383,17 @@ struct Engine::Impl {
         start_waiting(event.index);
         break;
       case EventKind::kDataPhase:
-        if (transfers[at(event.index)].generation == event.generation) radio_on(transfers[at(event.index)]);
+        radio_on(transfers[at(event.index)]);
         break;
       case EventKind::kTouch:
-        if (transfers[at(event.index)].generation == event.generation) touch_route(*transfers[at(event.index)].route);
+        touch_route(transfers[at(event.index)]);
         break;
     }
   }
 
-  static std::size_t at(int index) { return static_cast<std::size_t>(index); }
+  static std::size_t at(int index) {
+    return static_cast<std::size_t>(index);
+  }
 
   // ---- carriers: one actor each, reused, as many as there are shared activities at once ----
 
@@ -356,7 +401,8 @@ struct Engine::Impl {
     if (free_carriers.empty()) {
       carriers.emplace_back();
       const int index = static_cast<int>(carriers.size()) - 1;
-      carriers.back().actor = sg4::Actor::create("carrier", carrier_host, [this, index] { carry(carriers[at(index)], index); });
+      carriers.back().actor =
+          sg4::Actor::create("carrier", carrier_host, [this, index] { carry(carriers[at(index)], index); });
       carriers.back().busy = true;
       return index;
     }
@@ -376,7 +422,7 @@ struct Engine::Impl {
         } else if (carrier.is_transfer) {
           sg4::CommPtr comm = sg4::Comm::sendto_init(carrier.from, carrier.to);
           comm->set_payload_size(carrier.units);
-          if (options.network == NetworkModel::kCm02) latency_factors.push_back(carrier.latency_factor);
+          zone->announce(carrier.start);
           carrier.activity = comm;
           comm->start();
           comm->wait();
@@ -428,7 +474,8 @@ struct Engine::Impl {
 
   double relative_speed(HostId host) const {
     const Host& h = platform.host(host);
-    return h.power_states[at(hosts[at(host)].power_state)].speed_flop_per_s / h.power_states[0].speed_flop_per_s;
+    return h.power_states[at(hosts[at(host)].power_state)].speed_flop_per_s /
+           h.power_states[0].speed_flop_per_s;
   }
 
   int new_job() {
@@ -487,7 +534,8 @@ struct Engine::Impl {
     Job& leader = jobs[at(state.queue.front())];
     std::vector<int> same;
     for (const int index : state.queue) {
-      if (index != state.queue.front() && jobs[at(index)].seconds.data() == leader.seconds.data()) same.push_back(index);
+      if (index != state.queue.front() && jobs[at(index)].seconds.data() == leader.seconds.data())
+        same.push_back(index);
       if (static_cast<int>(same.size()) + 1 >= h.max_batch) break;
     }
     const double deadline = leader.queued_s + h.max_wait_s;
@@ -498,7 +546,8 @@ struct Engine::Impl {
       }
       return false;
     }
-    std::erase_if(state.queue, [&](int index) { return std::find(same.begin(), same.end(), index) != same.end(); });
+    std::erase_if(state.queue,
+                  [&](int index) { return std::find(same.begin(), same.end(), index) != same.end(); });
     leader.batch = std::move(same);
     return true;
   }
@@ -619,7 +668,17 @@ struct Engine::Impl {
     return index;
   }
 
-  bool shares(LinkId id) const { return platform.link(id).sharing == Sharing::kShared; }
+  bool shares(LinkId id) const {
+    return platform.link(id).sharing == Sharing::kShared;
+  }
+
+  double fatpipe_rate(const Route& route) const {
+    double rate = std::numeric_limits<double>::infinity();
+    for (const LinkId id : route.links) {
+      if (!shares(id)) rate = std::min(rate, links[at(id)].bandwidth);
+    }
+    return rate;
+  }
 
   double timer_rate(const Route& route) const {
     double rate = std::numeric_limits<double>::infinity();
@@ -678,22 +737,35 @@ struct Engine::Impl {
     carrier.generation = t.generation;
     carrier.from = hosts[at(t.from)].host;
     carrier.to = hosts[at(t.to)].host;
-    carrier.units = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::llround(t.left_bytes * kUnitsPerByte)));
+    carrier.units =
+        std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::llround(t.left_bytes * kUnitsPerByte)));
     const double left_latency_s = t.latency_end - now;
-    carrier.latency_factor = t.route->latency_s == 0 ? 1 : std::max(kLatencyAlreadyPaid, left_latency_s / t.route->latency_s);
+    carrier.start.route = t.route;
+    carrier.start.latency_factor =
+        t.route->latency_s == 0 ? 1 : std::max(kLatencyAlreadyPaid, left_latency_s / t.route->latency_s);
+    carrier.start.lane = nullptr;
+    if (const double allowed = fatpipe_rate(*t.route); allowed < std::numeric_limits<double>::infinity()) {
+      if (carrier.lane == nullptr)
+        carrier.lane = make_link(lanes, "lane " + std::to_string(t.carrier), allowed);
+      carrier.lane->set_bandwidth(allowed * kUnitsPerByte);
+      carrier.start.lane = carrier.lane;
+    }
     launch(t.carrier);
     if (t.route->links.size() > 1 && t.route->latency_s > 0) {
       push(std::max(now, t.latency_end), t.tag, EventKind::kTouch, index, t.generation);
     }
   }
 
-  // SimGrid 3.32's lazy solver forgets links: when a transfer's latency has passed it follows the transfer's first link
-  // only, and not even that where the link already changed at this instant, so that the transfer exceeds the others.
-  // Setting their bandwidth anew makes the solver look. A first link that nobody else uses cannot have changed.
-  void touch_route(const Route& route) {
-    const bool own_link = std::any_of(route.links.begin(), route.links.end(), [&](LinkId id) { return links[at(id)].users == 1; });
+  // SimGrid 3.32's lazy solver forgets links: when a transfer's latency has passed it follows the transfer's
+  // first link only, and not even that where the link already changed at this instant, so that the transfer
+  // exceeds the others. Setting their bandwidth anew makes the solver look. A first link that nobody else
+  // uses cannot have changed.
+  void touch_route(const Transfer& t) {
+    bool own_link = carriers[at(t.carrier)].start.lane != nullptr;
+    for (const LinkId id : t.route->links) own_link = own_link || (shares(id) && links[at(id)].users == 1);
     if (own_link) return;
-    for (const LinkId id : route.links) links[at(id)].link->set_bandwidth(links[at(id)].bandwidth * kUnitsPerByte);
+    for (const LinkId id : t.route->links)
+      links[at(id)].link->set_bandwidth(links[at(id)].bandwidth * kUnitsPerByte);
   }
 
   void flow_until_now(Transfer& t) {
@@ -714,6 +786,10 @@ struct Engine::Impl {
       push(std::max(now, t.latency_end), t.tag, EventKind::kDataPhase, index, t.generation);
     }
     send_through_solver(index);
+  }
+
+  static bool crosses(const Transfer& t, LinkId id) {
+    return std::find(t.route->links.begin(), t.route->links.end(), id) != t.route->links.end();
   }
 
   void leave_links(int index) {
@@ -762,15 +838,19 @@ struct Engine::Impl {
   void set_bandwidth(LinkId id, double bytes_per_s) {
     LinkState& link = links[at(id)];
     link.bandwidth = bytes_per_s;
-    link.link->set_bandwidth(bytes_per_s * kUnitsPerByte);
     if (shares(id)) {
+      link.link->set_bandwidth(bytes_per_s * kUnitsPerByte);
       if (link.sole != kNone) retime(link.sole);
       return;
     }
     for (int index = 0; index < static_cast<int>(transfers.size()); ++index) {
       const Transfer& t = transfers[at(index)];
-      if (!t.active || t.carrier != kNone) continue;
-      if (std::find(t.route->links.begin(), t.route->links.end(), id) != t.route->links.end()) retime(index);
+      if (!t.active || !crosses(t, id)) continue;
+      if (t.carrier == kNone) {
+        retime(index);
+      } else {
+        carriers[at(t.carrier)].lane->set_bandwidth(fatpipe_rate(*t.route) * kUnitsPerByte);
+      }
     }
   }
 
@@ -789,16 +869,7 @@ struct Engine::Impl {
     LinkState& link = links[at(id)];
     if (link.on == on) return;
     link.on = on;
-    if (!on) {
-      fail_transfers([&](const Transfer& t) {
-        return std::find(t.route->links.begin(), t.route->links.end(), id) != t.route->links.end();
-      });
-    }
-    if (on) {
-      link.link->turn_on();
-    } else {
-      link.link->turn_off();
-    }
+    if (!on) fail_transfers([&](const Transfer& t) { return crosses(t, id); });
   }
 
   // ---- changes ----
@@ -813,7 +884,8 @@ struct Engine::Impl {
       changes[at(index)] = change;
     }
     // Of the changes of one date, links and hosts come in their own order.
-    const auto step = static_cast<std::uint32_t>(change.kind) << 28 | static_cast<std::uint32_t>(change.target);
+    const auto step =
+        static_cast<std::uint32_t>(change.kind) << 28 | static_cast<std::uint32_t>(change.target);
     push(std::max(change.date_s, now), {kAfterAllRequests, step}, EventKind::kChange, index, 0);
   }
 
@@ -852,8 +924,9 @@ struct Engine::Impl {
     if (state.busy_cores > 0) state.meter.busy_s += span;
     if (host.has_radio && state.on) {
       const bool silent = state.sending == 0 && state.receiving == 0;
-      const double radio_w = silent ? host.radio.idle_w
-                                    : (state.sending > 0 ? host.radio.tx_w : 0) + (state.receiving > 0 ? host.radio.rx_w : 0);
+      const double radio_w =
+          silent ? host.radio.idle_w
+                 : (state.sending > 0 ? host.radio.tx_w : 0) + (state.receiving > 0 ? host.radio.rx_w : 0);
       state.meter.radio_energy_j += radio_w * span;
     }
     state.metered_to = now;
@@ -894,21 +967,35 @@ Engine::Engine(const Platform& platform, const EngineOptions& options, Handlers 
     : impl_(std::make_unique<Impl>(platform, options, std::move(handlers))) {}
 Engine::~Engine() = default;
 
-double Engine::now() const { return impl_->now; }
+double Engine::now() const {
+  return impl_->now;
+}
 
-void Engine::at(double date_s, Tag tag) { impl_->push(std::max(date_s, impl_->now), tag, EventKind::kTimer, 0, 0); }
+void Engine::at(double date_s, Tag tag) {
+  impl_->push(std::max(date_s, impl_->now), tag, EventKind::kTimer, 0, 0);
+}
 
-void Engine::apply_at(const Change& change) { impl_->announce(change); }
+void Engine::apply_at(const Change& change) {
+  impl_->announce(change);
+}
 
-void Engine::compute(HostId host, std::span<const double> seconds, Tag tag) { impl_->compute(host, seconds, tag); }
+void Engine::compute(HostId host, std::span<const double> seconds, Tag tag) {
+  impl_->compute(host, seconds, tag);
+}
 
 void Engine::transfer(const Route& route, HostId from, HostId to, double bytes, Tag tag) {
   impl_->transfer(route, from, to, bytes, tag);
 }
 
-double Engine::bandwidth_bytes_per_s(LinkId link) const { return impl_->links[Impl::at(link)].bandwidth; }
-bool Engine::link_on(LinkId link) const { return impl_->links[Impl::at(link)].on; }
-bool Engine::host_on(HostId host) const { return impl_->hosts[Impl::at(host)].on; }
+double Engine::bandwidth_bytes_per_s(LinkId link) const {
+  return impl_->links[Impl::at(link)].bandwidth;
+}
+bool Engine::link_on(LinkId link) const {
+  return impl_->links[Impl::at(link)].on;
+}
+bool Engine::host_on(HostId host) const {
+  return impl_->hosts[Impl::at(host)].on;
+}
 
 int Engine::queue_length(HostId host) const {
   const HostState& state = impl_->hosts[Impl::at(host)];
@@ -922,7 +1009,9 @@ const HostMeter& Engine::meter(HostId host) {
   return impl_->hosts[Impl::at(host)].meter;
 }
 
-double Engine::link_bytes(LinkId link) const { return impl_->links[Impl::at(link)].bytes; }
+double Engine::link_bytes(LinkId link) const {
+  return impl_->links[Impl::at(link)].bytes;
+}
 
 void Engine::reset_meters() {
   for (HostId id = 0; id < impl_->platform.host_count(); ++id) {
@@ -936,7 +1025,9 @@ double Engine::plugin_energy_j(HostId host) const {
   return sg_host_get_consumed_energy(impl_->hosts[Impl::at(host)].host);
 }
 
-void Engine::run() { impl_->simgrid->run(); }
+void Engine::run() {
+  impl_->simgrid->run();
+}
 
 void Engine::stop() {
   impl_->stopped = true;

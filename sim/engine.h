@@ -10,8 +10,8 @@
 
 namespace cdisim {
 
-/// Who waits for an event. Events of equal date are handled by ascending request, then step, whichever half of the
-/// engine produced them: identical devices that start together keep their order.
+/// Who waits for an event. Events of equal date are handled by ascending request, then step, whichever half
+/// of the engine produced them: identical devices that start together keep their order.
 struct Tag {
   std::uint64_t request = 0;
   std::uint32_t step = 0;
@@ -42,20 +42,21 @@ enum class NetworkModel {
 
 struct EngineOptions {
   NetworkModel network = NetworkModel::kCm02;
-  bool full_solver = false;     ///< every computation and transfer as a SimGrid activity
-  bool host_energy = false;     ///< load SimGrid's host energy plugin too (full solver only)
+  bool full_solver = false;  ///< every computation and transfer as a SimGrid activity
+  bool host_energy = false;  ///< load SimGrid's host energy plugin too (full solver only)
 };
 
 /// What a host did from the last reset_meters() on.
 struct HostMeter {
-  double energy_j = 0;        ///< of the processor, from the power states
+  double energy_j = 0;  ///< of the processor, from the power states
   double radio_energy_j = 0;
-  double busy_s = 0;          ///< time with at least one busy core
+  double busy_s = 0;  ///< time with at least one busy core
 };
 
-/// Processors, links and time. Two halves serve them: what shares nothing has a closed form and runs on timers (a
-/// computation on a first-come-first-served core, a transfer alone on its links); what shares becomes a SimGrid
-/// activity. Both read one event queue, driven by SimGrid's clock. One engine per process, as in SimGrid.
+/// Processors, links and time. Two halves serve them: what shares nothing has a closed form and runs on
+/// timers (a computation on a first-come-first-served core, a transfer alone on its links); what shares
+/// becomes a SimGrid activity. Both read one event queue, driven by SimGrid's clock. One engine per process,
+/// as in SimGrid.
 class Engine {
  public:
   struct Handlers {
@@ -76,8 +77,9 @@ class Engine {
   void at(double date_s, Tag tag);
   void apply_at(const Change& change);
 
-  /// Puts a computation into the host's queue. `seconds[n - 1]` is what a batch of n takes in power state 0; fifo and
-  /// shared hosts use the first. Computations with the same span may share a batch; the span must outlive the run.
+  /// Puts a computation into the host's queue. `seconds[n - 1]` is what a batch of n takes in power state 0;
+  /// fifo and shared hosts use the first. Computations with the same span may share a batch; the span must
+  /// outlive the run.
   void compute(HostId host, std::span<const double> seconds, Tag tag);
   /// Sends bytes along the (non-empty) route; the route must outlive the run.
   void transfer(const Route& route, HostId from, HostId to, double bytes, Tag tag);

@@ -64,7 +64,8 @@ std::string valid_choices(std::string_view given, std::span<const std::string> v
 
   // Case is the commonest slip, so it does not count as distance.
   const auto distance = [&](const std::string& choice) { return levenshtein(lower(given), lower(choice)); };
-  const auto close = std::min_element(valid.begin(), valid.end(), [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
+  const auto close = std::min_element(
+      valid.begin(), valid.end(), [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
   if (close != valid.end() && distance(*close) <= std::max<std::size_t>(1, close->size() / 3)) {
     out += fmt::format("; did you mean \"{}\"?", *close);
   }

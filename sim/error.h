@@ -19,7 +19,8 @@ class InputError : public std::runtime_error {
 };
 
 /// Returns "; valid: a, b, c; did you mean \"b\"?" for a value that is none of `valid`. Lists at most twenty
-/// choices; the suggestion appears only when one is close (Levenshtein distance at most a third of its length).
+/// choices; the suggestion appears only when one is close (Levenshtein distance at most a third of its
+/// length).
 std::string valid_choices(std::string_view given, std::span<const std::string> valid);
 
 }  // namespace cdisim

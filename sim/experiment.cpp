@@ -23,8 +23,8 @@ struct Experiment::Cache {
 namespace {
 
 // Keys that one run has no use for; a sweep may not touch them either.
-const std::set<std::string> kNotOfARun{"schema", "name", "title", "system", "citation", "about", "seed", "repetitions",
-                                       "policies", "sweeps", "published"};
+const std::set<std::string> kNotOfARun{"schema", "name",        "title",    "system", "citation", "about",
+                                       "seed",   "repetitions", "policies", "sweeps", "published"};
 constexpr std::int64_t kMostRuns = 100000;
 
 WireFormat read_wire(const JsonReader& reader) {
@@ -39,7 +39,8 @@ WireFormat read_wire(const JsonReader& reader) {
   return wire;
 }
 
-std::vector<HostId> read_sources(const std::optional<JsonReader>& reader, const Platform& platform, const JsonReader& top) {
+std::vector<HostId> read_sources(const std::optional<JsonReader>& reader, const Platform& platform,
+                                 const JsonReader& top) {
   std::vector<HostId> out;
   const auto of_tier = [&](Tier tier) {
     for (HostId id = 0; id < platform.host_count(); ++id) {
@@ -48,20 +49,25 @@ std::vector<HostId> read_sources(const std::optional<JsonReader>& reader, const 
   };
   const auto by_name = [&](const JsonReader& name) {
     const HostId id = platform.find_host(name.string());
-    if (id < 0) throw InputError(name.place(), fmt::format("\"{}\" is no host of {}{}", name.string(), platform.file(), valid_choices(name.string(), platform.host_names())));
+    if (id < 0)
+      throw InputError(name.place(), fmt::format("\"{}\" is no host of {}{}", name.string(), platform.file(),
+                                                 valid_choices(name.string(), platform.host_names())));
     if (std::find(out.begin(), out.end(), id) != out.end()) name.fail("stands twice");
     out.push_back(id);
   };
   if (!reader) {
     of_tier(Tier::kDevice);
-    if (out.empty()) throw InputError(top.place(), fmt::format("{} has no host of tier device: name the \"sources\"", platform.file()));
+    if (out.empty())
+      throw InputError(top.place(),
+                       fmt::format("{} has no host of tier device: name the \"sources\"", platform.file()));
   } else if (reader->json().is_array()) {
     for (const JsonReader& name : reader->elements()) by_name(name);
   } else if (reader->string().starts_with("tier:")) {
     const std::string tier = reader->string().substr(5);
     const std::vector<std::string> tiers{"device", "edge", "cloud", "uav"};
     const auto found = std::find(tiers.begin(), tiers.end(), tier);
-    if (found == tiers.end()) throw InputError(reader->place(), fmt::format("\"{}\" is no tier{}", tier, valid_choices(tier, tiers)));
+    if (found == tiers.end())
+      throw InputError(reader->place(), fmt::format("\"{}\" is no tier{}", tier, valid_choices(tier, tiers)));
     of_tier(static_cast<Tier>(found - tiers.begin()));
   } else {
     by_name(*reader);
@@ -70,17 +76,19 @@ std::vector<HostId> read_sources(const std::optional<JsonReader>& reader, const 
   return out;
 }
 
-
-
 std::vector<LinkId> read_link(const JsonReader& at, const std::string& name, const Platform& platform) {
   const std::vector<LinkId> ids = platform.find_links(name);
-  if (ids.empty()) throw InputError(at.place(), fmt::format("\"{}\" is no link of {}{}", name, platform.file(), valid_choices(name, platform.link_names())));
+  if (ids.empty())
+    throw InputError(at.place(), fmt::format("\"{}\" is no link of {}{}", name, platform.file(),
+                                             valid_choices(name, platform.link_names())));
   return ids;
 }
 
 HostId read_host(const JsonReader& at, const std::string& name, const Platform& platform) {
   const HostId id = platform.find_host(name);
-  if (id < 0) throw InputError(at.place(), fmt::format("\"{}\" is no host of {}{}", name, platform.file(), valid_choices(name, platform.host_names())));
+  if (id < 0)
+    throw InputError(at.place(), fmt::format("\"{}\" is no host of {}{}", name, platform.file(),
+                                             valid_choices(name, platform.host_names())));
   return id;
 }
 
@@ -90,17 +98,20 @@ double read_bandwidth(const JsonReader& reader) {
   return bandwidth;
 }
 
-void read_links(const JsonReader& reader, Platform& platform, RunSpec& spec, const fs::path& folder, std::uint64_t seed) {
+void read_links(const JsonReader& reader, Platform& platform, RunSpec& spec, const fs::path& folder,
+                std::uint64_t seed) {
   for (const auto& [name, link] : reader.members()) {
     const std::vector<LinkId> ids = read_link(link, name, platform);
     if (const auto bandwidth = link.find("bandwidth")) {
       for (const LinkId id : ids) platform.set_bandwidth(id, read_bandwidth(*bandwidth));
     }
     if (const auto latency = link.find("latency")) {
-      for (const LinkId id : ids) platform.set_latency(id, latency->quantity(Dimension::kTime), latency->place());
+      for (const LinkId id : ids)
+        platform.set_latency(id, latency->quantity(Dimension::kTime), latency->place());
     }
     if (const auto trace = link.find("bandwidth_trace")) {
-      const BandwidthTrace read = read_bandwidth_trace(*trace, folder, derive_seed(seed, static_cast<std::uint64_t>(ids.front())));
+      const BandwidthTrace read =
+          read_bandwidth_trace(*trace, folder, derive_seed(seed, static_cast<std::uint64_t>(ids.front())));
       for (const LinkId id : ids) spec.bandwidth_traces.emplace_back(id, read);
     }
     link.done();
@@ -113,10 +124,12 @@ void read_hosts(const JsonReader& reader, Platform& platform) {
     if (const auto discipline = entry.find("discipline")) {
       host.discipline = static_cast<Discipline>(discipline->choice({"fifo", "batch", "shared"}));
     }
-    if (const auto batch = entry.find("max_batch")) host.max_batch = static_cast<int>(batch->integer(1, 100000));
+    if (const auto batch = entry.find("max_batch"))
+      host.max_batch = static_cast<int>(batch->integer(1, 100000));
     if (const auto wait = entry.find("max_wait")) host.max_wait_s = wait->quantity(Dimension::kTime);
     if (const auto state = entry.find("power_state")) {
-      host.power_state = static_cast<int>(state->integer(0, static_cast<std::int64_t>(host.power_states.size()) - 1));
+      host.power_state =
+          static_cast<int>(state->integer(0, static_cast<std::int64_t>(host.power_states.size()) - 1));
     }
     if (const auto memory = entry.find("memory")) host.memory_bytes = memory->quantity(Dimension::kData);
     entry.done();
@@ -128,22 +141,28 @@ void read_changes(const JsonReader& reader, const Platform& platform, RunSpec& s
     const double date_s = entry.at("at").quantity(Dimension::kTime);
     if (entry.has("link") == entry.has("host")) entry.fail("names either a \"link\" or a \"host\"");
     if (const auto name = entry.find("link")) {
-      if (entry.has("state") == entry.has("bandwidth")) entry.fail("gives either a \"state\" or a \"bandwidth\"");
+      if (entry.has("state") == entry.has("bandwidth"))
+        entry.fail("gives either a \"state\" or a \"bandwidth\"");
       for (const LinkId id : read_link(*name, name->string(), platform)) {
         if (const auto state = entry.find("state")) {
-          spec.changes.push_back({date_s, Change::Kind::kLinkState, id, static_cast<double>(state->choice({"off", "on"}))});
+          spec.changes.push_back(
+              {date_s, Change::Kind::kLinkState, id, static_cast<double>(state->choice({"off", "on"}))});
         } else {
-          spec.changes.push_back({date_s, Change::Kind::kBandwidth, id, read_bandwidth(entry.at("bandwidth"))});
+          spec.changes.push_back(
+              {date_s, Change::Kind::kBandwidth, id, read_bandwidth(entry.at("bandwidth"))});
         }
       }
     } else {
       const HostId id = read_host(entry.at("host"), entry.at("host").string(), platform);
-      if (entry.has("state") == entry.has("power_state")) entry.fail("gives either a \"state\" or a \"power_state\"");
+      if (entry.has("state") == entry.has("power_state"))
+        entry.fail("gives either a \"state\" or a \"power_state\"");
       if (const auto state = entry.find("state")) {
-        spec.changes.push_back({date_s, Change::Kind::kHostState, id, static_cast<double>(state->choice({"off", "on"}))});
+        spec.changes.push_back(
+            {date_s, Change::Kind::kHostState, id, static_cast<double>(state->choice({"off", "on"}))});
       } else {
         const auto last = static_cast<std::int64_t>(platform.host(id).power_states.size()) - 1;
-        spec.changes.push_back({date_s, Change::Kind::kPowerState, id, static_cast<double>(entry.at("power_state").integer(0, last))});
+        spec.changes.push_back({date_s, Change::Kind::kPowerState, id,
+                                static_cast<double>(entry.at("power_state").integer(0, last))});
       }
     }
     entry.done();
@@ -151,7 +170,8 @@ void read_changes(const JsonReader& reader, const Platform& platform, RunSpec& s
 }
 
 // All combinations of a sweep's values, the first varied slowest.
-std::vector<Json> grid(const std::vector<std::pair<std::string, std::vector<Json>>>& axes, const Json& fixed) {
+std::vector<Json> grid(const std::vector<std::pair<std::string, std::vector<Json>>>& axes,
+                       const Json& fixed) {
   std::vector<Json> points{fixed};
   for (const auto& [path, values] : axes) {
     std::vector<Json> longer;
@@ -176,7 +196,9 @@ void check_sweep_path(const JsonReader& at, const std::string& path) {
     valid = false;
   }
   if (!valid) {
-    throw InputError(at.place(), fmt::format("\"{}\" cannot be swept: give the JSON pointer of a value of a run, such as \"/links/lan/bandwidth\" or \"/deadline\"", path));
+    throw InputError(at.place(), fmt::format("\"{}\" cannot be swept: give the JSON pointer of a value of a "
+                                             "run, such as \"/links/lan/bandwidth\" or \"/deadline\"",
+                                             path));
   }
 }
 
@@ -203,7 +225,8 @@ Experiment Experiment::load(const fs::path& path, std::optional<std::uint64_t> s
   const auto largest = static_cast<std::int64_t>(std::numeric_limits<std::int64_t>::max());
   if (const auto value = top.find("seed")) out.seed_ = static_cast<std::uint64_t>(value->integer(0, largest));
   if (seed) out.seed_ = *seed;
-  if (const auto value = top.find("repetitions")) out.repetitions_ = static_cast<int>(value->integer(1, 10000));
+  if (const auto value = top.find("repetitions"))
+    out.repetitions_ = static_cast<int>(value->integer(1, 10000));
   out.read_sweeps(top);
 
   // Every run is built once, so that no mistake shows up half-way through a sweep.
@@ -219,7 +242,9 @@ Experiment Experiment::load(const fs::path& path, std::optional<std::uint64_t> s
         if (selector->policy.empty()) continue;
         const std::size_t n = matching_runs(*selector, runs).size();
         if (n == 1) continue;
-        throw InputError(published->place(), fmt::format("figure \"{}\" names {} runs instead of one: policy \"{}\" at {}", figure.id, n, selector->policy, selector->point.dump()));
+        throw InputError(published->place(),
+                         fmt::format("figure \"{}\" names {} runs instead of one: policy \"{}\" at {}",
+                                     figure.id, n, selector->policy, selector->point.dump()));
       }
     }
   }
@@ -230,7 +255,8 @@ void Experiment::read_sweeps(const JsonReader& top) {
   std::vector<std::string> labels;
   for (const JsonReader& entry : top.at("policies").elements()) {
     const std::string label = entry.has("label") ? entry.at("label").string() : entry.at("name").string();
-    if (std::find(labels.begin(), labels.end(), label) != labels.end()) entry.fail(fmt::format("two policies are labelled \"{}\": give one a \"label\" of its own", label));
+    if (std::find(labels.begin(), labels.end(), label) != labels.end())
+      entry.fail(fmt::format("two policies are labelled \"{}\": give one a \"label\" of its own", label));
     labels.push_back(label);
   }
   if (labels.empty()) top.at("policies").fail("names no policy");
@@ -238,7 +264,8 @@ void Experiment::read_sweeps(const JsonReader& top) {
   const auto add = [&](const std::vector<Json>& points, const std::vector<std::size_t>& policies) {
     for (const Json& point : points) {
       for (const std::size_t p : policies) {
-        const bool known = std::any_of(runs_.begin(), runs_.end(), [&](const Run& r) { return r.policy_index == p && r.point == point; });
+        const bool known = std::any_of(runs_.begin(), runs_.end(),
+                                       [&](const Run& r) { return r.policy_index == p && r.point == point; });
         if (!known) runs_.push_back({labels[p], p, point});
       }
     }
@@ -288,7 +315,8 @@ std::unique_ptr<RunSetup> Experiment::setup(const Run& run, int repetition) cons
     try {
       document[Json::json_pointer(path)] = value;
     } catch (const Json::exception&) {
-      throw InputError(path_.string() + ": /sweeps", fmt::format("\"{}\" leads into a value that is no object", path));
+      throw InputError(path_.string() + ": /sweeps",
+                       fmt::format("\"{}\" leads into a value that is no object", path));
     }
   }
   return read(document, run, seed);
@@ -315,11 +343,14 @@ std::unique_ptr<RunSetup> Experiment::read(const Json& document, const Run& run,
       if (entry == nullptr) entry = std::make_shared<LatencyModel>(LatencyModel::roofline(file));
       return entry;
     }
-    return cached(cache_->latency_models, Resource::kLatencyModel, name, [](const fs::path& f) { return std::make_shared<LatencyModel>(LatencyModel::load(f)); });
+    return cached(cache_->latency_models, Resource::kLatencyModel, name,
+                  [](const fs::path& f) { return std::make_shared<LatencyModel>(LatencyModel::load(f)); });
   };
 
-  out->platform = *cached(cache_->platforms, Resource::kPlatform, top.at("platform"), [](const fs::path& f) { return std::make_shared<Platform>(Platform::load(f)); });
-  out->graph = cached(cache_->graphs, Resource::kModel, top.at("model"), [](const fs::path& f) { return std::make_shared<LayerGraph>(LayerGraph::load(f)); });
+  out->platform = *cached(cache_->platforms, Resource::kPlatform, top.at("platform"),
+                          [](const fs::path& f) { return std::make_shared<Platform>(Platform::load(f)); });
+  out->graph = cached(cache_->graphs, Resource::kModel, top.at("model"),
+                      [](const fs::path& f) { return std::make_shared<LayerGraph>(LayerGraph::load(f)); });
   out->latency_model = latency_model(top.at("latency_model"));
   if (const auto wire = top.find("wire")) spec.wire = read_wire(*wire);
   out->estimator = out->latency_model;
@@ -340,8 +371,10 @@ std::unique_ptr<RunSetup> Experiment::read(const Json& document, const Run& run,
     if (*spec.horizon_s <= spec.warmup_s) horizon->fail("must lie after warmup_s");
   }
   if (const auto requests = top.find("requests")) spec.requests = requests->integer(1, 1000000000);
-  const bool ends = spec.horizon_s || spec.requests || spec.arrivals.kind == Arrivals::Kind::kBatch || spec.arrivals.kind == Arrivals::Kind::kTrace;
-  if (!ends) throw InputError(top.place(), "states neither \"requests\" nor \"horizon_s\": the run would never end");
+  const bool ends = spec.horizon_s || spec.requests || spec.arrivals.kind == Arrivals::Kind::kBatch ||
+                    spec.arrivals.kind == Arrivals::Kind::kTrace;
+  if (!ends)
+    throw InputError(top.place(), "states neither \"requests\" nor \"horizon_s\": the run would never end");
 
   if (const auto network = top.find("network")) {
     spec.engine.network = static_cast<NetworkModel>(network->choice({"CM02", "LV08"}));
@@ -355,10 +388,12 @@ std::unique_ptr<RunSetup> Experiment::read(const Json& document, const Run& run,
   if (const auto hosts = top.find("hosts")) read_hosts(*hosts, out->platform);
   if (const auto changes = top.find("changes")) read_changes(*changes, out->platform, spec);
   if (const auto history = top.find("history")) {
-    // Streams apart from those of the run's own traces, and the same for all repetitions: another day's records.
+    // Streams apart from those of the run's own traces, and the same for all repetitions: another day's
+    // records.
     constexpr std::uint64_t kHistoryStream = 1000000;
     std::uint64_t i = 0;
-    for (const JsonReader& trace : history->elements()) spec.history.push_back(read_bandwidth_trace(trace, folder, derive_seed(seed_, kHistoryStream + i++)));
+    for (const JsonReader& trace : history->elements())
+      spec.history.push_back(read_bandwidth_trace(trace, folder, derive_seed(seed_, kHistoryStream + i++)));
   }
   top.done();
 

@@ -32,12 +32,12 @@ struct RunSetup {
   MakePolicy make_policy() const;
 };
 
-/// What a researcher writes: platform, model, latency models, arrivals, policies, sweeps and the published figures to
-/// compare with. README.md documents every key.
+/// What a researcher writes: platform, model, latency models, arrivals, policies, sweeps and the published
+/// figures to compare with. README.md documents every key.
 class Experiment {
  public:
-  /// Loads the file and validates all of it: every point of every sweep is built once, every policy's parameters are
-  /// checked, every published figure must name one run. `seed` replaces the experiment's.
+  /// Loads the file and validates all of it: every point of every sweep is built once, every policy's
+  /// parameters are checked, every published figure must name one run. `seed` replaces the experiment's.
   /// @throws InputError with file, JSON pointer, value and valid choices.
   static Experiment load(const std::filesystem::path& path, std::optional<std::uint64_t> seed);
 

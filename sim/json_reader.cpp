@@ -41,7 +41,8 @@ class StrictParser {
       keys_.pop_back();
     } else if (event == Json::parse_event_t::key) {
       const auto key = parsed.get<std::string>();
-      if (!keys_.back().insert(key).second) throw InputError(name_, fmt::format("key \"{}\" stands twice in one object", key));
+      if (!keys_.back().insert(key).second)
+        throw InputError(name_, fmt::format("key \"{}\" stands twice in one object", key));
     }
     return true;
   }
@@ -87,7 +88,8 @@ std::string read_text_file(const fs::path& path) {
   }
   std::ifstream in(path, std::ios::binary);
   std::string text(size, '\0');
-  if (!in.read(text.data(), static_cast<std::streamsize>(size))) throw InputError(path.string(), "cannot be read");
+  if (!in.read(text.data(), static_cast<std::streamsize>(size)))
+    throw InputError(path.string(), "cannot be read");
   return text;
 }
 
@@ -104,12 +106,16 @@ Json parse_json(std::string_view text, const std::string& name) {
   }
 }
 
-Json read_json_file(const fs::path& path) { return parse_json(read_text_file(path), path.string()); }
+Json read_json_file(const fs::path& path) {
+  return parse_json(read_text_file(path), path.string());
+}
 
 JsonReader::JsonReader(const Json& value, std::string file, std::string pointer)
     : value_(&value), file_(std::move(file)), pointer_(std::move(pointer)) {}
 
-std::string JsonReader::place() const { return pointer_.empty() ? file_ : fmt::format("{}: {}", file_, pointer_); }
+std::string JsonReader::place() const {
+  return pointer_.empty() ? file_ : fmt::format("{}: {}", file_, pointer_);
+}
 
 void JsonReader::fail(const std::string& message) const {
   throw InputError(place(), fmt::format("{}: {}", shown(*value_), message));
@@ -168,8 +174,9 @@ double JsonReader::number(double low, double high) const {
 }
 
 std::int64_t JsonReader::integer(std::int64_t low, std::int64_t high) const {
-  const bool fits = value_->is_number_integer() &&
-                    !(value_->is_number_unsigned() && value_->get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX));
+  const bool fits =
+      value_->is_number_integer() &&
+      !(value_->is_number_unsigned() && value_->get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX));
   if (!fits) fail("must be a whole number");
   const auto x = value_->get<std::int64_t>();
   if (x < low || x > high) fail(fmt::format("must lie within [{}, {}]", low, high));
@@ -177,14 +184,16 @@ std::int64_t JsonReader::integer(std::int64_t low, std::int64_t high) const {
 }
 
 double JsonReader::quantity(Dimension dimension) const {
-  if (!value_->is_string()) fail(fmt::format("must be a string with a unit, for example \"{}\"", format_quantity(10, dimension)));
+  if (!value_->is_string())
+    fail(fmt::format("must be a string with a unit, for example \"{}\"", format_quantity(10, dimension)));
   return parse_quantity(value_->get_ref<const std::string&>(), dimension, place());
 }
 
 std::size_t JsonReader::choice(const std::vector<std::string>& choices) const {
   const std::string given = string();
   const auto found = std::find(choices.begin(), choices.end(), given);
-  if (found == choices.end()) throw InputError(place(), fmt::format("\"{}\" is unknown{}", given, valid_choices(given, choices)));
+  if (found == choices.end())
+    throw InputError(place(), fmt::format("\"{}\" is unknown{}", given, valid_choices(given, choices)));
   return static_cast<std::size_t>(found - choices.begin());
 }
 

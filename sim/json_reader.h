@@ -19,17 +19,19 @@ using Json = nlohmann::json;
 /// Largest input file that is read, bytes. Real inputs are a few MB; a mistaken file is refused at once.
 inline constexpr std::uintmax_t kLargestInputFile = 64u << 20;
 
-/// Returns the bytes of a regular file. @throws InputError: missing, not a file, empty, larger than the limit.
+/// Returns the bytes of a regular file. @throws InputError: missing, not a file, empty, larger than the
+/// limit.
 std::string read_text_file(const std::filesystem::path& path);
 
-/// Parses a JSON file. @throws InputError naming line and column: syntax, duplicate keys, nesting deeper than 64.
+/// Parses a JSON file. @throws InputError naming line and column: syntax, duplicate keys, nesting deeper
+/// than 64.
 Json read_json_file(const std::filesystem::path& path);
 
 /// Parses JSON text; `name` stands for the file in errors.
 Json parse_json(std::string_view text, const std::string& name);
 
-/// A JSON value that knows where it stands, so that every error names file, JSON pointer and value. Reading is
-/// strict: wrong types throw, and `done()` throws on the keys that nobody read.
+/// A JSON value that knows where it stands, so that every error names file, JSON pointer and value. Reading
+/// is strict: wrong types throw, and `done()` throws on the keys that nobody read.
 ///
 ///     JsonReader experiment(json, "experiments/edgent.json");
 ///     const std::string model = experiment.at("model").string();

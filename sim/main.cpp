@@ -15,7 +15,8 @@ int main(int argc, char** argv) {
   using namespace cdisim;
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 
-  CLI::App app{"cdisim simulates collaborative DNN inference between cloud, edge, devices and UAVs on SimGrid."};
+  CLI::App app{
+      "cdisim simulates collaborative DNN inference between cloud, edge, devices and UAVs on SimGrid."};
   app.footer("Example: cdisim experiments/edgent.json --out results");
   app.set_version_flag("--version", "cdisim " + version());
   app.fallthrough(false);
@@ -26,7 +27,9 @@ int main(int argc, char** argv) {
   app.add_option("EXPERIMENT", run.experiment, "experiment file, or the name of one");
   app.add_option("--out", run.out, "folder for results.json and requests.csv");
   CLI::Option* seed_option = app.add_option("--seed", seed, "seed that replaces the experiment's");
-  app.add_option("--jobs", run.jobs, "simulations at a time")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--jobs", run.jobs, "simulations at a time")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   app.add_flag("--json", run.json, "print results.json instead of tables");
   app.add_option("--trace", run.trace, "Chrome trace-event file to write, for Perfetto");
   app.add_flag("--quiet", run.quiet, "no table, no progress");
@@ -36,7 +39,9 @@ int main(int argc, char** argv) {
   bool check_json = false, check_quiet = false;
   CLI::App* check = app.add_subcommand("check", "run experiments and compare with their published figures");
   check->add_option("PATHS", check_paths, "experiment files, names or folders")->required();
-  check->add_option("--jobs", check_jobs, "simulations at a time")->check(CLI::Range(1, 1024))->capture_default_str();
+  check->add_option("--jobs", check_jobs, "simulations at a time")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   check->add_flag("--json", check_json, "print JSON");
   check->add_flag("--quiet", check_quiet, "print the counts only");
 
@@ -47,12 +52,14 @@ int main(int argc, char** argv) {
   list->add_flag("--json", list_json, "print JSON");
 
   std::string described;
-  CLI::App* describe = app.add_subcommand("describe", "tell what is known of a policy, model, device, platform or experiment");
+  CLI::App* describe =
+      app.add_subcommand("describe", "tell what is known of a policy, model, device, platform or experiment");
   describe->add_option("NAME", described, "its name")->required();
 
   std::vector<std::string> validated;
   CLI::App* validate = app.add_subcommand("validate", "check files of any kind");
-  validate->add_option("FILES", validated, "experiments, platforms, layer graphs, latency models")->required();
+  validate->add_option("FILES", validated, "experiments, platforms, layer graphs, latency models")
+      ->required();
 
   try {
     app.parse(argc, argv);

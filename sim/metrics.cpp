@@ -47,7 +47,9 @@ Json ci95(const std::vector<double>& values) {
   return boost::math::quantile(t, 0.975) * deviation / std::sqrt(static_cast<double>(n));
 }
 
-Json mean_or_null(const std::vector<double>& values) { return values.empty() ? Json(nullptr) : Json(mean(values)); }
+Json mean_or_null(const std::vector<double>& values) {
+  return values.empty() ? Json(nullptr) : Json(mean(values));
+}
 
 // Mean over the repetitions of summary[key], a number or an object of numbers.
 double mean_of(const std::vector<Json>& summaries, const char* key) {
@@ -136,8 +138,8 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
 
 Json aggregate(const std::vector<Json>& summaries) {
   std::int64_t completed = 0, lost = 0, in_flight = 0, missed = 0;
-  std::vector<double> latencies, means, throughputs;
-  double compute_s = 0, transfer_s = 0, queue_s = 0, accuracy = 0;
+  std::vector<double> latencies, means, throughputs, compute_s, transfer_s, queue_s;
+  double accuracy = 0;
   bool accuracy_known = true;
   for (const Json& s : summaries) {
     const auto n = s["completed"].get<std::int64_t>();
@@ -147,13 +149,15 @@ Json aggregate(const std::vector<Json>& summaries) {
     missed += s["missed"].get<std::int64_t>();
     std::vector<double> own;
     unpack(s["latencies"], own);
-    if (n > 0) means.push_back(mean(own));
+    if (n > 0) {
+      means.push_back(mean(own));
+      compute_s.push_back(s["compute_s"].get<double>() / static_cast<double>(n));
+      transfer_s.push_back(s["transfer_s"].get<double>() / static_cast<double>(n));
+      queue_s.push_back(s["queue_s"].get<double>() / static_cast<double>(n));
+    }
     latencies.insert(latencies.end(), own.begin(), own.end());
     const double measured_s = s["measured_s"].get<double>();
     if (measured_s > 0) throughputs.push_back(static_cast<double>(n) / measured_s);
-    compute_s += s["compute_s"].get<double>();
-    transfer_s += s["transfer_s"].get<double>();
-    queue_s += s["queue_s"].get<double>();
     accuracy_known = accuracy_known && !s["accuracy"].is_null();
     if (accuracy_known) accuracy += s["accuracy"].get<double>();
   }
@@ -164,7 +168,11 @@ Json aggregate(const std::vector<Json>& summaries) {
   const auto rank = [&](double p) { return completed == 0 ? Json(nullptr) : Json(percentile(latencies, p)); };
   const Json energy = mean_by_name(summaries, "energy_j");
   const Json bytes = mean_by_name(summaries, "bytes");
-  return {{"requests", {{"arrived", completed + lost + in_flight}, {"completed", completed}, {"lost", lost}, {"in_flight", in_flight}}},
+  return {{"requests",
+           {{"arrived", completed + lost + in_flight},
+            {"completed", completed},
+            {"lost", lost},
+            {"in_flight", in_flight}}},
           {"latency_s",
            {{"mean", mean_or_null(means)},
             {"ci95", ci95(means)},
@@ -172,13 +180,14 @@ Json aggregate(const std::vector<Json>& summaries) {
             {"p95", rank(95)},
             {"p99", rank(99)},
             {"max", rank(100)}}},
-          {"compute_s", per_request(compute_s)},
-          {"transfer_s", per_request(transfer_s)},
-          {"queue_s", per_request(queue_s)},
+          {"compute_s", mean_or_null(compute_s)},
+          {"transfer_s", mean_or_null(transfer_s)},
+          {"queue_s", mean_or_null(queue_s)},
           {"throughput_per_s", mean_or_null(throughputs)},
           {"deadline_miss_ratio", per_request(static_cast<double>(missed))},
           {"accuracy", accuracy_known ? per_request(accuracy) : Json(nullptr)},
-          {"energy_j", {{"total", total(energy)}, {"per_host", energy}, {"radio", mean_by_name(summaries, "radio_j")}}},
+          {"energy_j",
+           {{"total", total(energy)}, {"per_host", energy}, {"radio", mean_by_name(summaries, "radio_j")}}},
           {"bytes", {{"total", total(bytes)}, {"per_link", bytes}}},
           {"memory_bytes", {{"per_host", mean_by_name(summaries, "memory_bytes")}}},
           {"cost_usd", mean_of(summaries, "cost_usd")},

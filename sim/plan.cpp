@@ -18,7 +18,8 @@ constexpr int kNobody = kSourceEnd - 1;
 std::vector<int> piece_of_layer(const LayerGraph& graph, const Plan& plan) {
   std::vector<int> piece_of(static_cast<std::size_t>(graph.size()), kNobody);
   for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
-    for (const LayerId layer : plan.pieces[p].layers) piece_of[static_cast<std::size_t>(layer)] = static_cast<int>(p);
+    for (const LayerId layer : plan.pieces[p].layers)
+      piece_of[static_cast<std::size_t>(layer)] = static_cast<int>(p);
   }
   return piece_of;
 }
@@ -39,8 +40,8 @@ std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire
       for (const LayerId input : graph.layer(layer).inputs) {
         const int from = input == kInput ? kSourceEnd : piece_of[static_cast<std::size_t>(input)];
         if (from == static_cast<int>(p) || !received.insert(input).second) continue;
-        bytes[{static_cast<int>(p), from}] +=
-            input == kInput ? wire.input_bytes.value_or(graph.input_bytes()) : tensor_bytes(graph, wire, input);
+        bytes[{static_cast<int>(p), from}] += input == kInput ? wire.input_bytes.value_or(graph.input_bytes())
+                                                              : tensor_bytes(graph, wire, input);
       }
     }
   }
@@ -48,8 +49,10 @@ std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire
   std::vector<PlanEdge> edges;
   for (const auto& [ends, b] : bytes) edges.push_back({ends.second, ends.first, b, {}});
   const LayerId last = graph.exits()[static_cast<std::size_t>(plan.exit)].layer;
-  edges.push_back({piece_of[static_cast<std::size_t>(last)], kSourceEnd,
-                   wire.result_bytes.value_or(tensor_bytes(graph, wire, last)), {}});
+  edges.push_back({piece_of[static_cast<std::size_t>(last)],
+                   kSourceEnd,
+                   wire.result_bytes.value_or(tensor_bytes(graph, wire, last)),
+                   {}});
   for (PlanEdge& edge : edges) {
     for (const EdgeTransform& t : plan.transforms) {
       if (t.from != edge.from || t.to != edge.to) continue;
@@ -85,9 +88,11 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
   }
   std::vector<int> times(static_cast<std::size_t>(graph.size()), 0);
   for (const Piece& piece : plan.pieces) {
-    if (piece.host < 0 || piece.host >= platform.host_count()) refuse(fmt::format("host number {}", piece.host));
+    if (piece.host < 0 || piece.host >= platform.host_count())
+      refuse(fmt::format("host number {}", piece.host));
     if (piece.layers.empty()) refuse("a piece has no layers");
-    if (!std::is_sorted(piece.layers.begin(), piece.layers.end())) refuse("the layers of a piece are out of order");
+    if (!std::is_sorted(piece.layers.begin(), piece.layers.end()))
+      refuse("the layers of a piece are out of order");
     for (const LayerId layer : piece.layers) {
       if (layer < 0 || layer >= graph.size()) refuse(fmt::format("layer number {}", layer));
       ++times[static_cast<std::size_t>(layer)];
@@ -98,7 +103,8 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
   for (LayerId layer = 0; layer < graph.size(); ++layer) {
     const auto i = static_cast<std::size_t>(layer);
     if (times[i] != wanted[i]) {
-      refuse(fmt::format("layer \"{}\" is computed {} times, not {}", graph.layer(layer).name, times[i], wanted[i]));
+      refuse(fmt::format("layer \"{}\" is computed {} times, not {}", graph.layer(layer).name, times[i],
+                         wanted[i]));
     }
   }
 
@@ -120,7 +126,9 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
     if (removed == before) refuse("its pieces wait for each other in a circle");
   }
 
-  const auto host_of = [&](int end) { return end == kSourceEnd ? source : plan.pieces[static_cast<std::size_t>(end)].host; };
+  const auto host_of = [&](int end) {
+    return end == kSourceEnd ? source : plan.pieces[static_cast<std::size_t>(end)].host;
+  };
   for (const PlanEdge& edge : edges) {
     const HostId from = host_of(edge.from), to = host_of(edge.to);
     if (from != to && platform.route(from, to) == nullptr) {
@@ -129,7 +137,8 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
     }
   }
   for (const EdgeTransform& t : plan.transforms) {
-    if (std::none_of(edges.begin(), edges.end(), [&](const PlanEdge& e) { return e.from == t.from && e.to == t.to; })) {
+    if (std::none_of(edges.begin(), edges.end(),
+                     [&](const PlanEdge& e) { return e.from == t.from && e.to == t.to; })) {
       refuse(fmt::format("a transform stands on the edge {} -> {}, which does not exist", t.from, t.to));
     }
     if (!(t.transform.ratio > 0) || t.transform.encode_flop < 0 || t.transform.decode_flop < 0) {
@@ -140,7 +149,8 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
     const auto& memory = platform.host(host).memory_bytes;
     if (memory && bytes > *memory) {
       refuse(fmt::format("\"{}\" would hold {} of its {}", platform.host(host).name,
-                         format_quantity(bytes, Dimension::kData), format_quantity(*memory, Dimension::kData)));
+                         format_quantity(bytes, Dimension::kData),
+                         format_quantity(*memory, Dimension::kData)));
     }
   }
 }

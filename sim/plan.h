@@ -11,8 +11,8 @@
 
 namespace cdisim {
 
-/// How tensors go on the wire when no transform is applied: a property of the runtime (its serialisation), not of the
-/// policy. Unset values follow from the graph: shape times precision.
+/// How tensors go on the wire when no transform is applied: a property of the runtime (its serialisation),
+/// not of the policy. Unset values follow from the graph: shape times precision.
 struct WireFormat {
   std::optional<double> input_bytes;        ///< the model's input
   std::optional<double> bytes_per_element;  ///< of every other tensor
@@ -45,8 +45,8 @@ struct EdgeTransform {
   Transform transform;
 };
 
-/// The decision for one request: who computes what, and where inference stops. The edges between pieces and their
-/// bytes follow from the graph. Nothing of a particular system lives here.
+/// The decision for one request: who computes what, and where inference stops. The edges between pieces and
+/// their bytes follow from the graph. Nothing of a particular system lives here.
 struct Plan {
   std::vector<Piece> pieces;
   int exit = 0;  ///< index into LayerGraph::exits()
@@ -63,18 +63,19 @@ struct PlanEdge {
   Transform transform;
 };
 
-/// The edges of a plan: each tensor that crosses from one piece to another once per receiving piece, the input from
-/// the source, the result back to it. Ascending by (to, from), the result last.
+/// The edges of a plan: each tensor that crosses from one piece to another once per receiving piece, the
+/// input from the source, the result back to it. Ascending by (to, from), the result last.
 std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire, const Plan& plan);
 
-/// Proves that a plan can run: the exit exists; its layers are computed exactly once and no others are; the pieces
-/// form a DAG; hosts have routes where tensors must travel; weights and the largest input and output fit each host's
-/// memory; transforms stand on edges that exist.
+/// Proves that a plan can run: the exit exists; its layers are computed exactly once and no others are; the
+/// pieces form a DAG; hosts have routes where tensors must travel; weights and the largest input and output
+/// fit each host's memory; transforms stand on edges that exist.
 /// @throws InputError that names the policy (`who`) and what does not hold.
 void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,
                 const Plan& plan, const std::string& who);
 
-/// Bytes that a plan keeps on each host: weights of its pieces plus the largest input + output of their layers.
+/// Bytes that a plan keeps on each host: weights of its pieces plus the largest input + output of their
+/// layers.
 std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& plan);
 
 }  // namespace cdisim

@@ -88,10 +88,14 @@ std::size_t parse_choice(std::string_view text, const Names& valid, std::string_
 std::string_view tier_name(Tier tier) {
   // No static object: policies ask while they register, before this file's statics exist.
   switch (tier) {
-    case Tier::kDevice: return "device";
-    case Tier::kEdge: return "edge";
-    case Tier::kCloud: return "cloud";
-    case Tier::kUav: return "uav";
+    case Tier::kDevice:
+      return "device";
+    case Tier::kEdge:
+      return "edge";
+    case Tier::kCloud:
+      return "cloud";
+    case Tier::kUav:
+      return "uav";
   }
   return "";
 }

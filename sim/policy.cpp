@@ -36,7 +36,8 @@ double Problem::transfer_s(double bytes, HostId from, HostId to) const {
   const Route* route = platform.route(from, to);
   if (route == nullptr) return std::numeric_limits<double>::infinity();
   double bandwidth = std::numeric_limits<double>::infinity();
-  for (const LinkId link : route->links) bandwidth = std::min(bandwidth, bandwidth_bytes_per_s[static_cast<std::size_t>(link)]);
+  for (const LinkId link : route->links)
+    bandwidth = std::min(bandwidth, bandwidth_bytes_per_s[static_cast<std::size_t>(link)]);
   return route->latency_s + bytes / bandwidth;
 }
 
@@ -74,7 +75,8 @@ Estimate estimate(const Problem& problem, const Plan& plan) {
     return end == kSourceEnd ? problem.source : plan.pieces[static_cast<std::size_t>(end)].host;
   };
   std::vector<EdgeTimes> times;
-  for (const PlanEdge& edge : edges) times.push_back(edge_times(problem, edge, host_of(edge.from), host_of(edge.to)));
+  for (const PlanEdge& edge : edges)
+    times.push_back(edge_times(problem, edge, host_of(edge.from), host_of(edge.to)));
 
   // List scheduling: of the pieces whose inputs are known, the one that is ready first runs first.
   constexpr double kForever = std::numeric_limits<double>::infinity();
@@ -99,7 +101,8 @@ Estimate estimate(const Problem& problem, const Plan& plan) {
     }
     if (next_ready == kForever) return {kForever, kForever};  // no route
     const Piece& piece = plan.pieces[next];
-    compute_s[next] = problem.compute_s(piece.layers, piece.host) * slowdown(problem.platform.host(piece.host));
+    compute_s[next] =
+        problem.compute_s(piece.layers, piece.host) * slowdown(problem.platform.host(piece.host));
     ends[next] = free_at[piece.host] = std::max(next_ready, free_at[piece.host]) + compute_s[next];
   }
 
@@ -112,7 +115,8 @@ Estimate estimate(const Problem& problem, const Plan& plan) {
     if (plan.pieces[p].host == problem.source) out.energy_j += compute_s[p] * busy_w;
   }
   for (std::size_t e = 0; e < edges.size(); ++e) {
-    if (edges[e].to == kSourceEnd) out.latency_s = ends[static_cast<std::size_t>(edges[e].from)] + times[e].total_s();
+    if (edges[e].to == kSourceEnd)
+      out.latency_s = ends[static_cast<std::size_t>(edges[e].from)] + times[e].total_s();
     const HostId from = host_of(edges[e].from), to = host_of(edges[e].to);
     if (from == to) continue;
     if (from == problem.source) {
@@ -143,18 +147,21 @@ Plan chain_plan(const LayerGraph& graph, int exit, int k, HostId first, HostId s
 
 // ---- parameters ----
 
-Parameters::Parameters(const PolicyFacts& facts, const JsonReader& given) : values_(Json::object()), place_(given.place()) {
+Parameters::Parameters(const PolicyFacts& facts, const JsonReader& given)
+    : values_(Json::object()), place_(given.place()) {
   if (place_ == given.file()) place_ += ": ";  // a JSON pointer follows
   std::vector<std::string> names;
   for (const ParameterFacts& p : facts.parameters) names.push_back(p.name);
   for (const auto& [key, value] : given.members()) {
     if (key != "name" && std::find(names.begin(), names.end(), key) == names.end()) {
-      throw InputError(given.place(), fmt::format("policy \"{}\" has no parameter \"{}\"{}", facts.name, key, valid_choices(key, names)));
+      throw InputError(given.place(), fmt::format("policy \"{}\" has no parameter \"{}\"{}", facts.name, key,
+                                                  valid_choices(key, names)));
     }
   }
   for (const ParameterFacts& p : facts.parameters) {
     if (given.has(p.name)) given_.insert(p.name);
-    const JsonReader value = given.has(p.name) ? given.at(p.name) : JsonReader(p.standard, place_, "/" + p.name);
+    const JsonReader value =
+        given.has(p.name) ? given.at(p.name) : JsonReader(p.standard, place_, "/" + p.name);
     if (p.type == "integer") {
       si_[p.name] = static_cast<double>(value.integer(-1000000000, 1000000000));
     } else if (p.type == "number") {
@@ -174,10 +181,18 @@ Parameters::Parameters(const PolicyFacts& facts, const JsonReader& given) : valu
   }
 }
 
-std::string Parameters::string(const std::string& name) const { return values_.at(name).get<std::string>(); }
-double Parameters::number(const std::string& name) const { return si_.at(name); }
-int Parameters::integer(const std::string& name) const { return static_cast<int>(si_.at(name)); }
-bool Parameters::is_default(const std::string& name) const { return !given_.contains(name); }
+std::string Parameters::string(const std::string& name) const {
+  return values_.at(name).get<std::string>();
+}
+double Parameters::number(const std::string& name) const {
+  return si_.at(name);
+}
+int Parameters::integer(const std::string& name) const {
+  return static_cast<int>(si_.at(name));
+}
+bool Parameters::is_default(const std::string& name) const {
+  return !given_.contains(name);
+}
 
 void Parameters::fail(const std::string& name, const std::string& message) const {
   throw InputError(place_ + "/" + name, fmt::format("{}: {}", values_.at(name).dump(), message));

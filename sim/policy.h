@@ -17,17 +17,17 @@
 
 namespace cdisim {
 
-/// What a policy may see when it decides for one source. The latency model and wire format are the experiment's
-/// `estimator`: what the policy believes, which may differ from what will happen.
+/// What a policy may see when it decides for one source. The latency model and wire format are the
+/// experiment's `estimator`: what the policy believes, which may differ from what will happen.
 struct Problem {
   const LayerGraph& graph;
   const Platform& platform;
   const LatencyModel& latency_model;
   const WireFormat& wire;
   HostId source = 0;
-  double deadline_s = 0;                         ///< infinite where the experiment states none
+  double deadline_s = 0;                          ///< infinite where the experiment states none
   std::span<const double> bandwidth_bytes_per_s;  ///< (n_links) as last observed
-  std::span<const BandwidthTrace> history;       ///< traces that were recorded before the run, may be empty
+  std::span<const BandwidthTrace> history;        ///< traces that were recorded before the run, may be empty
   std::uint64_t seed = 1;
 
   /// Hosts of a tier that the source can reach and hear from, ascending; the source itself is among them.
@@ -44,11 +44,13 @@ struct Estimate {
   double energy_j = 0;  ///< that the source draws above its idle power, for computing and for its radio
 };
 
-/// Closed form: every piece starts when its last input has arrived and its host is free (pieces of one host run one
-/// after another, in the order in which they become ready); edges of one plan do not slow each other down.
+/// Closed form: every piece starts when its last input has arrived and its host is free (pieces of one host
+/// run one after another, in the order in which they become ready); edges of one plan do not slow each other
+/// down.
 Estimate estimate(const Problem& problem, const Plan& plan);
 
-/// The chain plan that has the first `k` layers of the exit on `first` and the rest on `second`. k = 0 or all: one piece.
+/// The chain plan that has the first `k` layers of the exit on `first` and the rest on `second`. k = 0 or
+/// all: one piece.
 Plan chain_plan(const LayerGraph& graph, int exit, int k, HostId first, HostId second);
 
 /// Something that a policy asked to be told (PolicyFacts::watches).
@@ -61,15 +63,18 @@ struct Observation {
   std::span<const char> link_on;      ///< (n_links)
 };
 
-/// A rule that makes plans. Policies are deterministic: the same problem, seed and observations give the same plans.
+/// A rule that makes plans. Policies are deterministic: the same problem, seed and observations give the same
+/// plans.
 class Policy {
  public:
   virtual ~Policy() = default;
 
-  /// Decides for the requests of problem.source. @throws InputError when the platform lacks what the policy needs.
+  /// Decides for the requests of problem.source. @throws InputError when the platform lacks what the policy
+  /// needs.
   virtual Plan plan(const Problem& problem) = 0;
 
-  /// Called for what the policy watches, with the bandwidths as they are now. Keeps the plan unless overridden.
+  /// Called for what the policy watches, with the bandwidths as they are now. Keeps the plan unless
+  /// overridden.
   virtual std::optional<Plan> replan(const Problem& /*problem*/, const Observation& /*observation*/) {
     return std::nullopt;
   }
@@ -95,7 +100,8 @@ struct PolicyFacts {
   bool watches_platform = false;   ///< links and hosts that go on or off
 };
 
-/// Values of a policy's parameters: the experiment's, else the defaults. Checked against the facts when built.
+/// Values of a policy's parameters: the experiment's, else the defaults. Checked against the facts when
+/// built.
 class Parameters {
  public:
   /// @throws InputError: unknown parameter (lists them), wrong type, value that is none of the choices.

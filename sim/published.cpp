@@ -14,19 +14,22 @@ namespace cdisim {
 namespace {
 
 const std::vector<std::string> kCompareNames{"relative", "equal", "range", "at_least", "order"};
-const std::map<std::string, double> kUnits{{"", 1},     {"s", 1},   {"ms", 1e-3}, {"us", 1e-6}, {"J", 1},  {"mJ", 1e-3},
-                                           {"B", 1},    {"kB", 1e3}, {"MB", 1e6},  {"1/s", 1},   {"%", 1e-2}, {"USD", 1}};
+const std::map<std::string, double> kUnits{{"", 1},     {"s", 1},     {"ms", 1e-3}, {"us", 1e-6},
+                                           {"J", 1},    {"mJ", 1e-3}, {"B", 1},     {"kB", 1e3},
+                                           {"MB", 1e6}, {"1/s", 1},   {"%", 1e-2},  {"USD", 1}};
 
 Json read_point(const JsonReader& reader) {
   for (const auto& [path, value] : reader.members()) {
-    if (path.empty() || path.front() != '/') reader.fail("sweep values are named by JSON pointers such as \"/deadline\"");
+    if (path.empty() || path.front() != '/')
+      reader.fail("sweep values are named by JSON pointers such as \"/deadline\"");
   }
   return reader.json();
 }
 
 std::string read_pointer(const JsonReader& reader) {
   const std::string pointer = reader.string();
-  if (pointer.empty() || pointer.front() != '/') reader.fail("must be a JSON pointer such as \"/metrics/latency_s/mean\"");
+  if (pointer.empty() || pointer.front() != '/')
+    reader.fail("must be a JSON pointer such as \"/metrics/latency_s/mean\"");
   return pointer;
 }
 
@@ -71,7 +74,9 @@ std::vector<PublishedFigure> read_published(const JsonReader& reader) {
       figure.unit = unit->string();
       std::vector<std::string> names;
       for (const auto& [name, si] : kUnits) names.push_back(name);
-      if (!kUnits.contains(figure.unit)) throw InputError(unit->place(), fmt::format("\"{}\" is no unit{}", figure.unit, valid_choices(figure.unit, names)));
+      if (!kUnits.contains(figure.unit))
+        throw InputError(unit->place(),
+                         fmt::format("\"{}\" is no unit{}", figure.unit, valid_choices(figure.unit, names)));
       figure.unit_si = kUnits.at(figure.unit);
     }
     if (const auto reason = entry.find("unchecked")) {
@@ -127,7 +132,8 @@ std::vector<PublishedFigure> read_published(const JsonReader& reader) {
   }
   std::map<std::string, int> ids;
   for (const PublishedFigure& figure : out) {
-    if (++ids[figure.id] > 1) throw InputError(reader.place(), fmt::format("two figures have the id \"{}\"", figure.id));
+    if (++ids[figure.id] > 1)
+      throw InputError(reader.place(), fmt::format("two figures have the id \"{}\"", figure.id));
   }
   return out;
 }
@@ -154,8 +160,8 @@ std::vector<std::size_t> matching_runs(const Selector& selector, const Json& run
   return out;
 }
 
-Json compare_published(const std::vector<PublishedFigure>& figures, const Json& runs, const std::string& system,
-                       const std::string& experiment) {
+Json compare_published(const std::vector<PublishedFigure>& figures, const Json& runs,
+                       const std::string& system, const std::string& experiment) {
   Json out = Json::array();
   for (const PublishedFigure& f : figures) {
     const auto simulated_of = [&](const Selector& selector) -> Json {
@@ -194,7 +200,9 @@ Json compare_published(const std::vector<PublishedFigure>& figures, const Json& 
       }
     }
     const std::string status = !f.unchecked.empty() ? "unchecked" : holds ? "reproduced" : "deviates";
-    const std::string expected = !f.unchecked.empty() ? "unchecked" : f.deviates.empty() ? "reproduced" : "deviates";
+    const std::string expected = !f.unchecked.empty() ? "unchecked"
+                                 : f.deviates.empty() ? "reproduced"
+                                                      : "deviates";
     std::string reason = !f.unchecked.empty() ? f.unchecked : f.deviates;
     if (f.unchecked.empty() && simulated.is_null()) reason = "the simulation gave no value";
     Json figure = {{"system", system},

@@ -27,8 +27,8 @@ struct PublishedFigure {
   Selector select;
   Selector than;  ///< order only
   Compare compare = Compare::kRelative;
-  Json published;     ///< number, [low, high], or the claim in words (order), in `unit`
-  std::string unit;   ///< "ms", "s", "J", ...; empty for a count or ratio
+  Json published;      ///< number, [low, high], or the claim in words (order), in `unit`
+  std::string unit;    ///< "ms", "s", "J", ...; empty for a count or ratio
   double unit_si = 1;  ///< SI units in one `unit`
   double tolerance = 0;
   std::string source;
@@ -36,15 +36,15 @@ struct PublishedFigure {
   std::string deviates;   ///< reason, where it is known not to be reproduced
 };
 
-/// Reads an experiment's `published` array. An entry is one figure ("value") or a curve ("over": a sweep's JSON pointer,
-/// "values": {sweep value: published}), which becomes one figure a point. @throws InputError.
+/// Reads an experiment's `published` array. An entry is one figure ("value") or a curve ("over": a sweep's
+/// JSON pointer, "values": {sweep value: published}), which becomes one figure a point. @throws InputError.
 std::vector<PublishedFigure> read_published(const JsonReader& reader);
 
-/// Sets every figure beside the runs of results.json: an array of {"system", "experiment", "id", "metric", "compare",
-/// "published", "simulated", "unit", "relative_error", "tolerance", "status", "expected", "reason", "source"}. `expected`
-/// is the status recorded in the experiment.
-Json compare_published(const std::vector<PublishedFigure>& figures, const Json& runs, const std::string& system,
-                       const std::string& experiment);
+/// Sets every figure beside the runs of results.json: an array of {"system", "experiment", "id", "metric",
+/// "compare", "published", "simulated", "unit", "relative_error", "tolerance", "status", "expected",
+/// "reason", "source"}. `expected` is the status recorded in the experiment.
+Json compare_published(const std::vector<PublishedFigure>& figures, const Json& runs,
+                       const std::string& system, const std::string& experiment);
 
 /// The runs that a selector names. The loader wants exactly one.
 std::vector<std::size_t> matching_runs(const Selector& selector, const Json& runs);

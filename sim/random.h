@@ -6,7 +6,8 @@
 
 namespace cdisim {
 
-/// The one generator. std::mt19937_64 is the same everywhere; the standard's distributions are not, hence these.
+/// The one generator. std::mt19937_64 is the same everywhere; the standard's distributions are not, hence
+/// these.
 class Random {
  public:
   explicit Random(std::uint64_t seed) : engine_(seed) {}

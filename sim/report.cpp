@@ -22,7 +22,8 @@ namespace {
 
 // Columns that a UTF-8 text takes on a terminal (no wide characters are printed here).
 std::size_t columns(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
 std::string fit(const std::string& text, std::size_t width) {
@@ -36,16 +37,24 @@ std::string fit(const std::string& text, std::size_t width) {
 }
 
 bool is_number(const std::string& cell) {
-  return !cell.empty() && (std::isdigit(static_cast<unsigned char>(cell[0])) != 0 || cell[0] == '-' || cell[0] == '+');
+  return !cell.empty() &&
+         (std::isdigit(static_cast<unsigned char>(cell[0])) != 0 || cell[0] == '-' || cell[0] == '+');
 }
 
-std::string seconds(const Json& value) { return value.is_number() ? format_quantity(value.get<double>(), Dimension::kTime) : "-"; }
+std::string seconds(const Json& value) {
+  return value.is_number() ? format_quantity(value.get<double>(), Dimension::kTime) : "-";
+}
 
 std::string number(const Json& value, const char* format = "{:.4g}") {
-  return value.is_number() ? fmt::format(fmt::runtime(format), value.get<double>()) : value.is_string() ? value.get<std::string>() : value.is_null() ? "-" : value.dump();
+  return value.is_number()   ? fmt::format(fmt::runtime(format), value.get<double>())
+         : value.is_string() ? value.get<std::string>()
+         : value.is_null()   ? "-"
+                             : value.dump();
 }
 
-std::string percent(const Json& value) { return value.is_number() ? fmt::format("{:.1f}%", 100 * value.get<double>()) : "-"; }
+std::string percent(const Json& value) {
+  return value.is_number() ? fmt::format("{:.1f}%", 100 * value.get<double>()) : "-";
+}
 
 // "/links/lan/bandwidth" -> "lan bandwidth", "/deadline" -> "deadline".
 std::string short_path(const std::string& path) {
@@ -55,14 +64,17 @@ std::string short_path(const std::string& path) {
   return path.substr(before + 1, last - before - 1) + " " + path.substr(last + 1);
 }
 
-std::string shown_value(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string shown_value(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
 
 std::string latency_cell(const Json& run) {
   if (run.contains("error")) return "failed";
   const Json& metrics = run["metrics"];
   std::string cell;
   const Json& decision = run["plan"]["decision"];
-  if (decision.contains("partition_point")) cell = fmt::format("{}/{} ", run["plan"]["exit"].get<int>(), decision["partition_point"].get<double>());
+  if (decision.contains("partition_point"))
+    cell = fmt::format("{}/{} ", run["plan"]["exit"].get<int>(), decision["partition_point"].get<double>());
   cell += seconds(metrics["latency_s"]["mean"]);
   const Json& missed = metrics["deadline_miss_ratio"];
   if (missed.is_number() && missed.get<double>() > 0) cell += "!";
@@ -70,7 +82,8 @@ std::string latency_cell(const Json& run) {
 }
 
 // Points down, policies across.
-std::string runs_across(const Json& runs, const std::vector<std::string>& policies, const std::vector<std::string>& axes) {
+std::string runs_across(const Json& runs, const std::vector<std::string>& policies,
+                        const std::vector<std::string>& axes) {
   std::vector<std::string> head;
   for (const std::string& axis : axes) head.push_back(short_path(axis));
   head.insert(head.end(), policies.begin(), policies.end());
@@ -82,24 +95,29 @@ std::string runs_across(const Json& runs, const std::vector<std::string>& polici
     if (known == points.end()) {
       points.push_back(run["point"]);
       rows.emplace_back();
-      for (const std::string& axis : axes) rows.back().push_back(run["point"].contains(axis) ? shown_value(run["point"][axis]) : "");
+      for (const std::string& axis : axes)
+        rows.back().push_back(run["point"].contains(axis) ? shown_value(run["point"][axis]) : "");
       rows.back().resize(head.size());
     }
     const auto policy = std::find(policies.begin(), policies.end(), run["policy"].get<std::string>());
     rows[row][axes.size() + static_cast<std::size_t>(policy - policies.begin())] = latency_cell(run);
   }
-  return format_table(head, rows) + "mean latency; e/p: exit and partition point of the plan; !: requests missed the deadline\n";
+  return format_table(head, rows) +
+         "mean latency; e/p: exit and partition point of the plan; !: requests missed the deadline\n";
 }
 
 // One run a line, with more of its metrics.
 std::string runs_down(const Json& runs, const std::vector<std::string>& axes) {
   std::vector<std::string> head{"policy"};
   for (const std::string& axis : axes) head.push_back(short_path(axis));
-  for (const char* name : {"exit", "latency", "ci95", "p95", "compute", "transfer", "queue", "missed", "lost", "accuracy", "energy", "USD"}) head.emplace_back(name);
+  for (const char* name : {"exit", "latency", "ci95", "p95", "compute", "transfer", "queue", "missed", "lost",
+                           "accuracy", "energy", "USD"})
+    head.emplace_back(name);
   std::vector<std::vector<std::string>> rows;
   for (const Json& run : runs) {
     std::vector<std::string> row{run["policy"].get<std::string>()};
-    for (const std::string& axis : axes) row.push_back(run["point"].contains(axis) ? shown_value(run["point"][axis]) : "");
+    for (const std::string& axis : axes)
+      row.push_back(run["point"].contains(axis) ? shown_value(run["point"][axis]) : "");
     if (run.contains("error")) {
       row.push_back("failed");
     } else {
@@ -119,7 +137,8 @@ std::string runs_down(const Json& runs, const std::vector<std::string>& axes) {
   // A column that says nothing (no cost, no repetitions, ...) is left out.
   for (std::size_t c = head.size(); c-- > 1;) {
     static const std::set<std::string> nothing{"", "-", "0", "0ns", "0mJ", "0.0%"};
-    if (!std::all_of(rows.begin(), rows.end(), [&](const auto& row) { return nothing.contains(row[c]); })) continue;
+    if (!std::all_of(rows.begin(), rows.end(), [&](const auto& row) { return nothing.contains(row[c]); }))
+      continue;
     head.erase(head.begin() + static_cast<std::ptrdiff_t>(c));
     for (auto& row : rows) row.erase(row.begin() + static_cast<std::ptrdiff_t>(c));
   }
@@ -133,7 +152,8 @@ std::string in_unit(const Json& value, const std::string& unit) {
 
 }  // namespace
 
-std::string format_table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows) {
+std::string format_table(const std::vector<std::string>& head,
+                         const std::vector<std::vector<std::string>>& rows) {
   constexpr std::size_t kGap = 2, kNarrowest = 6;
   std::vector<std::size_t> widths;
   std::vector<bool> right;
@@ -185,7 +205,8 @@ Json results_json(const Experiment& experiment, const SweepResults& results) {
           {"version", version()},
           {"seed", experiment.seed()},
           {"runs", results.runs},
-          {"figures", compare_published(experiment.published(), results.runs, experiment.system(), experiment.name())}};
+          {"figures",
+           compare_published(experiment.published(), results.runs, experiment.system(), experiment.name())}};
 }
 
 std::string figures_text(const Json& figures) {
@@ -199,8 +220,11 @@ std::string figures_text(const Json& figures) {
     if (f["status"] != f["expected"]) status += " (!)";
     const std::string id = f["id"].get<std::string>();
     const std::size_t at = std::min(id.find('@'), id.size());  // a point of a curve is "curve@value"
-    rows.push_back({id.substr(0, at), at < id.size() ? id.substr(at + 1) : "", in_unit(f["published"], unit), simulated,
-                    f["relative_error"].is_number() ? fmt::format("{:+.1f}%", 100 * f["relative_error"].get<double>()) : "-", status});
+    rows.push_back(
+        {id.substr(0, at), at < id.size() ? id.substr(at + 1) : "", in_unit(f["published"], unit), simulated,
+         f["relative_error"].is_number() ? fmt::format("{:+.1f}%", 100 * f["relative_error"].get<double>())
+                                         : "-",
+         status});
   }
   return format_table({"figure", "at", "published", "simulated", "error", "status"}, rows);
 }
@@ -212,9 +236,11 @@ std::string figures_summary(const Json& figures) {
     ++counts[f["status"].get<std::string>()];
     if (f["status"] != f["expected"]) ++surprises;
   }
-  std::string out = fmt::format("{} of {} checked figures reproduced, {} deviate, {} unchecked\n", counts["reproduced"],
-                                counts["reproduced"] + counts["deviates"], counts["deviates"], counts["unchecked"]);
-  if (surprises > 0) out += fmt::format("{} left the status recorded in the experiment file, marked (!)\n", surprises);
+  std::string out =
+      fmt::format("{} of {} checked figures reproduced, {} deviate, {} unchecked\n", counts["reproduced"],
+                  counts["reproduced"] + counts["deviates"], counts["deviates"], counts["unchecked"]);
+  if (surprises > 0)
+    out += fmt::format("{} left the status recorded in the experiment file, marked (!)\n", surprises);
   return out;
 }
 
@@ -234,8 +260,11 @@ std::string report_text(const std::string& title, const Json& results) {
   }
   std::string out = title + "\n\n";
   constexpr std::size_t kMostAcross = 5;
-  out += points > 1 && policies.size() > 1 && policies.size() <= kMostAcross ? runs_across(runs, policies, axes) : runs_down(runs, axes);
-  if (!results["figures"].empty()) out += "\n" + figures_text(results["figures"]) + figures_summary(results["figures"]);
+  out += points > 1 && policies.size() > 1 && policies.size() <= kMostAcross
+             ? runs_across(runs, policies, axes)
+             : runs_down(runs, axes);
+  if (!results["figures"].empty())
+    out += "\n" + figures_text(results["figures"]) + figures_summary(results["figures"]);
   return out;
 }
 

@@ -13,18 +13,20 @@ namespace cdisim {
 /// Widest line that reports print.
 inline constexpr std::size_t kTerminalWidth = 100;
 
-/// A table of text with aligned columns; numbers (cells that start with a digit or sign) to the right. Columns that
-/// do not fit kTerminalWidth together are shortened, the widest first.
-std::string format_table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows);
+/// A table of text with aligned columns; numbers (cells that start with a digit or sign) to the right.
+/// Columns that do not fit kTerminalWidth together are shortened, the widest first.
+std::string format_table(const std::vector<std::string>& head,
+                         const std::vector<std::vector<std::string>>& rows);
 
 /// results.json.
 Json results_json(const Experiment& experiment, const SweepResults& results);
 
-/// What the terminal shows of a results.json: the runs (points down, policies across where that fits), then the
-/// published figures beside the simulated ones, then one line of counts.
+/// What the terminal shows of a results.json: the runs (points down, policies across where that fits), then
+/// the published figures beside the simulated ones, then one line of counts.
 std::string report_text(const std::string& title, const Json& results);
 
-/// The table of published figures alone and its line of counts; `all` shows also those that came out as recorded.
+/// The table of published figures alone and its line of counts; `all` shows also those that came out as
+/// recorded.
 std::string figures_text(const Json& figures);
 std::string figures_summary(const Json& figures);
 

@@ -22,12 +22,14 @@ struct KindFacts {
   const char* extension;
 };
 
-constexpr std::array kKinds{KindFacts{"experiment", "experiments", ".json"}, KindFacts{"platform", "platforms", ".xml"},
-                            KindFacts{"model", "workloads", ".json"},
-                            KindFacts{"latency model", "platforms/latency", ".json"},
-                            KindFacts{"device catalogue", "platforms", ".json"}};
+constexpr std::array kKinds{
+    KindFacts{"experiment", "experiments", ".json"}, KindFacts{"platform", "platforms", ".xml"},
+    KindFacts{"model", "workloads", ".json"}, KindFacts{"latency model", "platforms/latency", ".json"},
+    KindFacts{"device catalogue", "platforms", ".json"}};
 
-const KindFacts& facts(Resource kind) { return kKinds[static_cast<std::size_t>(kind)]; }
+const KindFacts& facts(Resource kind) {
+  return kKinds[static_cast<std::size_t>(kind)];
+}
 
 // Folders that hold `experiments/`, `platforms/` and `workloads/`, nearest first.
 std::vector<fs::path> roots(const fs::path& beside) {
@@ -42,8 +44,9 @@ std::vector<fs::path> roots(const fs::path& beside) {
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
   if (!error) {
-    out.push_back(program.parent_path() / ".." / "share" / "cdisim");  // installed, wherever the prefix was moved
-    out.push_back(program.parent_path() / "..");                      // build/ of a source tree
+    out.push_back(program.parent_path() / ".." / "share" /
+                  "cdisim");                      // installed, wherever the prefix was moved
+    out.push_back(program.parent_path() / "..");  // build/ of a source tree
   }
   out.emplace_back(CDISIM_DATA_DIR);
   return out;
@@ -67,7 +70,8 @@ std::vector<fs::path> files_of(Resource kind, const std::vector<fs::path>& from)
 
 }  // namespace
 
-fs::path find_resource(Resource kind, const std::string& name, const fs::path& beside, const std::string& place) {
+fs::path find_resource(Resource kind, const std::string& name, const fs::path& beside,
+                       const std::string& place) {
   std::error_code error;
   const bool is_path = name.find('/') != std::string::npos || fs::path(name).has_extension();
   if (is_path) {
@@ -78,17 +82,23 @@ fs::path find_resource(Resource kind, const std::string& name, const fs::path& b
   }
   const std::vector<fs::path> from = roots(beside);
   for (const fs::path& root : from) {
-    for (const fs::path& candidate : {root / (name + facts(kind).extension), root / facts(kind).folder / (name + facts(kind).extension)}) {
+    for (const fs::path& candidate : {root / (name + facts(kind).extension),
+                                      root / facts(kind).folder / (name + facts(kind).extension)}) {
       if (fs::exists(candidate, error)) return candidate.lexically_normal();
     }
   }
   std::vector<std::string> names;
   for (const fs::path& path : files_of(kind, from)) names.push_back(path.stem().string());
-  throw InputError(place, fmt::format("\"{}\" is no {}{}", name, facts(kind).noun, valid_choices(name, names)));
+  throw InputError(place,
+                   fmt::format("\"{}\" is no {}{}", name, facts(kind).noun, valid_choices(name, names)));
 }
 
-std::vector<fs::path> list_resources(Resource kind) { return files_of(kind, roots(fs::current_path())); }
+std::vector<fs::path> list_resources(Resource kind) {
+  return files_of(kind, roots(fs::current_path()));
+}
 
-std::string version() { return CDISIM_VERSION; }
+std::string version() {
+  return CDISIM_VERSION;
+}
 
 }  // namespace cdisim

@@ -15,14 +15,16 @@ enum class Resource {
   kHardware,      ///< platforms/hardware.json
 };
 
-/// Finds a file by name: beside the experiment (`beside`, its folder, and the root that folder stands in), then in the
-/// roots of CDISIM_PATH (colon-separated), then in the installed share directory or the source tree of the program.
-/// A name with a slash or an extension is taken as a path beside the experiment, or from the current folder.
+/// Finds a file by name: beside the experiment (`beside`, its folder, and the root that folder stands in),
+/// then in the roots of CDISIM_PATH (colon-separated), then in the installed share directory or the source
+/// tree of the program. A name with a slash or an extension is taken as a path beside the experiment, or from
+/// the current folder.
 /// @throws InputError at `place` with the names that exist.
-std::filesystem::path find_resource(Resource kind, const std::string& name, const std::filesystem::path& beside,
-                                    const std::string& place);
+std::filesystem::path find_resource(Resource kind, const std::string& name,
+                                    const std::filesystem::path& beside, const std::string& place);
 
-/// All files of a kind that can be found from the current folder, by name; where two roots have one, the first.
+/// All files of a kind that can be found from the current folder, by name; where two roots have one, the
+/// first.
 std::vector<std::filesystem::path> list_resources(Resource kind);
 
 /// Program version.

@@ -73,7 +73,8 @@ class Simulation {
     }
     for (std::size_t i = 0; i < spec.sources.size(); ++i) {
       policies_.push_back(make_policy());
-      dates_.emplace_back(spec.arrivals, static_cast<int>(i), static_cast<int>(spec.sources.size()), spec.seed);
+      dates_.emplace_back(spec.arrivals, static_cast<int>(i), static_cast<int>(spec.sources.size()),
+                          spec.seed);
       programs_.push_back(compile(policies_[i]->plan(problem(i)), i));
     }
   }
@@ -84,11 +85,13 @@ class Simulation {
       engine_.apply_at({0, Change::Kind::kBandwidth, link, trace.at(0)});
     }
     if (spec_.warmup_s > 0) engine_.at(spec_.warmup_s, {0, kWarmupStep});
-    if (spec_.horizon_s) engine_.at(*spec_.horizon_s, {std::numeric_limits<std::uint64_t>::max(), kHorizonStep});
+    if (spec_.horizon_s)
+      engine_.at(*spec_.horizon_s, {std::numeric_limits<std::uint64_t>::max(), kHorizonStep});
     if (facts_.watches_bandwidth) engine_.at(0, {0, kObserveStep});
     for (std::size_t i = 0; i < spec_.sources.size(); ++i) {
       // Clients and batches all start now; of other arrivals one is announced at a time.
-      const bool at_once = spec_.arrivals.kind == Arrivals::Kind::kClosedLoop || spec_.arrivals.kind == Arrivals::Kind::kBatch;
+      const bool at_once =
+          spec_.arrivals.kind == Arrivals::Kind::kClosedLoop || spec_.arrivals.kind == Arrivals::Kind::kBatch;
       while (announce_arrival(i) && at_once) {
       }
     }
@@ -97,8 +100,10 @@ class Simulation {
 
     trace_.measured_from_s = std::min(spec_.warmup_s, engine_.now());
     trace_.end_s = engine_.now();
-    for (HostId host = 0; host < spec_.platform->host_count(); ++host) trace_.hosts.push_back(engine_.meter(host));
-    for (LinkId link = 0; link < spec_.platform->link_count(); ++link) trace_.link_bytes.push_back(engine_.link_bytes(link));
+    for (HostId host = 0; host < spec_.platform->host_count(); ++host)
+      trace_.hosts.push_back(engine_.meter(host));
+    for (LinkId link = 0; link < spec_.platform->link_count(); ++link)
+      trace_.link_bytes.push_back(engine_.link_bytes(link));
     for (const auto& program : programs_) trace_.plans.push_back(program->plan);
     return std::move(trace_);
   }
@@ -124,7 +129,8 @@ class Simulation {
     if (seconds.empty()) {
       const Host& h = spec_.platform->host(host);
       const int largest = h.discipline == Discipline::kBatch ? h.max_batch : 1;
-      for (int n = 1; n <= largest; ++n) seconds.push_back(spec_.latency_model->piece_s(*spec_.graph, layers, h, n));
+      for (int n = 1; n <= largest; ++n)
+        seconds.push_back(spec_.latency_model->piece_s(*spec_.graph, layers, h, n));
     }
     return seconds;
   }
@@ -153,7 +159,8 @@ class Simulation {
     }
     // An edge becomes encode -> transfer -> decode, or nothing where both ends are on one host.
     for (const PlanEdge& edge : plan_edges(*spec_.graph, spec_.wire, plan)) {
-      const HostId from = edge.from == kSourceEnd ? home : plan.pieces[static_cast<std::size_t>(edge.from)].host;
+      const HostId from =
+          edge.from == kSourceEnd ? home : plan.pieces[static_cast<std::size_t>(edge.from)].host;
       const HostId to = edge.to == kSourceEnd ? home : plan.pieces[static_cast<std::size_t>(edge.to)].host;
       int last = edge.from;
       const auto append = [&](Activity activity) {
@@ -200,7 +207,8 @@ class Simulation {
 
   void observe(std::size_t source, Observation::Kind kind) {
     queue_length_.clear();
-    for (HostId host = 0; host < spec_.platform->host_count(); ++host) queue_length_.push_back(engine_.queue_length(host));
+    for (HostId host = 0; host < spec_.platform->host_count(); ++host)
+      queue_length_.push_back(engine_.queue_length(host));
     const Observation observation{kind, engine_.now(), queue_length_, host_on_, link_on_};
     std::optional<Plan> plan = policies_[source]->replan(problem(source), observation);
     if (!plan) return;
@@ -234,7 +242,8 @@ class Simulation {
     if (facts_.watches_arrivals) observe(source, Observation::Kind::kArrival);
     const std::uint64_t request = trace_.requests.size();
     const std::shared_ptr<const Program>& program = programs_[source];
-    trace_.requests.push_back({.source = static_cast<int>(source), .exit = program->plan.exit, .arrival_s = engine_.now()});
+    trace_.requests.push_back(
+        {.source = static_cast<int>(source), .exit = program->plan.exit, .arrival_s = engine_.now()});
 
     int slot = static_cast<int>(running_.size());
     if (free_slots_.empty()) {
@@ -249,7 +258,8 @@ class Simulation {
     running.lost = false;
     running.under_way = 0;
     running.waits_for.resize(program->activities.size());
-    for (std::size_t i = 0; i < program->activities.size(); ++i) running.waits_for[i] = program->activities[i].waits_for;
+    for (std::size_t i = 0; i < program->activities.size(); ++i)
+      running.waits_for[i] = program->activities[i].waits_for;
     running.path.assign(program->activities.size(), {});
     for (const int root : program->roots) start(request, running, root);
   }
@@ -273,9 +283,11 @@ class Simulation {
     path.compute_s += c.ended_s - c.started_s;
     if (spec_.record_intervals) {
       if (c.started_s > c.queued_s) {
-        trace_.intervals.push_back({Interval::Kind::kWait, activity.host, c.tag.request, activity.piece, c.queued_s, c.started_s});
+        trace_.intervals.push_back(
+            {Interval::Kind::kWait, activity.host, c.tag.request, activity.piece, c.queued_s, c.started_s});
       }
-      trace_.intervals.push_back({Interval::Kind::kCompute, activity.host, c.tag.request, activity.piece, c.started_s, c.ended_s});
+      trace_.intervals.push_back(
+          {Interval::Kind::kCompute, activity.host, c.tag.request, activity.piece, c.started_s, c.ended_s});
     }
     end_activity(c, running, activity);
   }
@@ -286,7 +298,8 @@ class Simulation {
     running.path[c.tag.step].transfer_s += c.ended_s - c.started_s;
     if (spec_.record_intervals) {
       for (const LinkId id : activity.route->links) {
-        trace_.intervals.push_back({Interval::Kind::kTransfer, id, c.tag.request, activity.piece, c.started_s, c.ended_s});
+        trace_.intervals.push_back(
+            {Interval::Kind::kTransfer, id, c.tag.request, activity.piece, c.started_s, c.ended_s});
       }
     }
     end_activity(c, running, activity);
@@ -328,10 +341,13 @@ class Simulation {
       double wait_s = spec_.arrivals.think_s;
       if (state == RequestState::kLost && wait_s == 0) wait_s = kRetryAfterLoss_s;
       if (wait_s == 0 && record.end_s == record.arrival_s && !spec_.requests) {
-        throw InputError("arrivals", "a closed loop whose requests take no time never ends: state a think time or a number of requests");
+        throw InputError("arrivals",
+                         "a closed loop whose requests take no time never ends: state a think time or a "
+                         "number of requests");
       }
       const double next = engine_.now() + wait_s;
-      if (!spec_.horizon_s || next < *spec_.horizon_s) announce_arrival(static_cast<std::size_t>(record.source), next);
+      if (!spec_.horizon_s || next < *spec_.horizon_s)
+        announce_arrival(static_cast<std::size_t>(record.source), next);
     }
     if (spec_.requests && ended_ == *spec_.requests) engine_.stop();
     // Without a horizon a run ends with the last request that its arrivals hold.
@@ -396,8 +412,8 @@ class Simulation {
   std::vector<double> bandwidth_;  // as now
   std::vector<char> link_on_, host_on_;
   std::vector<int> queue_length_;
-  std::vector<std::unique_ptr<Policy>> policies_;  // (n_sources)
-  std::vector<ArrivalDates> dates_;                // (n_sources)
+  std::vector<std::unique_ptr<Policy>> policies_;         // (n_sources)
+  std::vector<ArrivalDates> dates_;                       // (n_sources)
   std::vector<std::shared_ptr<const Program>> programs_;  // (n_sources)
   std::map<std::pair<HostId, std::vector<LayerId>>, std::vector<double>> seconds_;
   std::map<std::pair<HostId, double>, std::vector<double>> coding_seconds_;

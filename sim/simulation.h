@@ -30,8 +30,8 @@ struct RunSpec {
   std::vector<HostId> sources;
   double deadline_s = 0;  ///< infinite: none
   Arrivals arrivals;
-  double warmup_s = 0;                  ///< requests that arrive before it and energy until then do not count
-  std::optional<double> horizon_s;      ///< the run ends here, whatever is in flight
+  double warmup_s = 0;              ///< requests that arrive before it and energy until then do not count
+  std::optional<double> horizon_s;  ///< the run ends here, whatever is in flight
   std::optional<std::int64_t> requests;  ///< or when this many, over all sources, have ended
   std::vector<Change> changes;
   std::vector<std::pair<LinkId, BandwidthTrace>> bandwidth_traces;
@@ -44,8 +44,8 @@ struct RunSpec {
 
 using MakePolicy = std::function<std::unique_ptr<Policy>()>;
 
-/// Runs the requests of `spec` in SimGrid, with a policy of its own for each source. `facts` says what the policy
-/// watches. Call it once per process: SimGrid has one engine.
+/// Runs the requests of `spec` in SimGrid, with a policy of its own for each source. `facts` says what the
+/// policy watches. Call it once per process: SimGrid has one engine.
 /// @throws InputError from the policy or check_plan(), and when a closed loop makes no progress in time.
 Trace simulate(const RunSpec& spec, const PolicyFacts& facts, const MakePolicy& make_policy);
 

@@ -73,9 +73,9 @@ class Child {
     }
     reaped_ = true;
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-      const std::string how = WIFSIGNALED(status)
-                                  ? fmt::format("died of signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)))
-                                  : fmt::format("exited with status {}", WEXITSTATUS(status));
+      const std::string how = WIFSIGNALED(status) ? fmt::format("died of signal {} ({})", WTERMSIG(status),
+                                                                strsignal(WTERMSIG(status)))
+                                                  : fmt::format("exited with status {}", WEXITSTATUS(status));
       const std::string last = last_error_line();
       throw std::runtime_error(fmt::format("the simulation {}{}{}", how, last.empty() ? "" : ": ", last));
     }
@@ -126,15 +126,19 @@ class Child {
 
 constexpr const char* kStateNames[] = {"in_flight", "completed", "lost"};
 
-std::string requests_rows(std::size_t run, const std::string& policy, int repetition, const RunSpec& spec, const Trace& trace) {
+std::string requests_rows(std::size_t run, const std::string& policy, int repetition, const RunSpec& spec,
+                          const Trace& trace) {
   std::string rows;
   for (std::size_t i = 0; i < trace.requests.size(); ++i) {
     const RequestRecord& r = trace.requests[i];
     const std::string& source = spec.platform->host(spec.sources[static_cast<std::size_t>(r.source)]).name;
-    const auto when = [&](double value) { return r.state == RequestState::kInFlight ? std::string() : fmt::format("{}", value); };
-    rows += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{}\n", run, policy, repetition, i, source, r.arrival_s,
-                        when(r.end_s), when(r.end_s - r.arrival_s), kStateNames[static_cast<int>(r.state)], r.exit + 1,
-                        when(r.compute_s), when(r.transfer_s), when(r.queue_s));
+    const auto when = [&](double value) {
+      return r.state == RequestState::kInFlight ? std::string() : fmt::format("{}", value);
+    };
+    rows += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{}\n", run, policy, repetition, i, source,
+                        r.arrival_s, when(r.end_s), when(r.end_s - r.arrival_s),
+                        kStateNames[static_cast<int>(r.state)], r.exit + 1, when(r.compute_s),
+                        when(r.transfer_s), when(r.queue_s));
   }
   return rows;
 }
@@ -149,7 +153,11 @@ Json plan_json(const RunSpec& spec, const Plan& plan) {
   }
   Json transforms = Json::array();
   for (const EdgeTransform& t : plan.transforms) {
-    transforms.push_back({{"from", t.from}, {"to", t.to}, {"ratio", t.transform.ratio}, {"encode_flop", t.transform.encode_flop}, {"decode_flop", t.transform.decode_flop}});
+    transforms.push_back({{"from", t.from},
+                          {"to", t.to},
+                          {"ratio", t.transform.ratio},
+                          {"encode_flop", t.transform.encode_flop},
+                          {"decode_flop", t.transform.decode_flop}});
   }
   Json out = {{"exit", plan.exit + 1}, {"pieces", pieces}, {"decision", plan.decision}};
   if (!transforms.empty()) out["transforms"] = transforms;
@@ -168,7 +176,8 @@ Json repetition(const Experiment& experiment, std::size_t index, int number, con
   if (options.chrome_trace) {
     Json events = Json::array();
     std::string title = fmt::format("{} {}", experiment.name(), run.policy);
-    for (const auto& [path, value] : run.point.items()) title += fmt::format(" {}={}", path, value.is_string() ? value.get<std::string>() : value.dump());
+    for (const auto& [path, value] : run.point.items())
+      title += fmt::format(" {}={}", path, value.is_string() ? value.get<std::string>() : value.dump());
     if (experiment.repetitions() > 1) title += fmt::format(" #{}", number);
     const int process = static_cast<int>(index) * experiment.repetitions() + number;
     append_chrome_trace(events, trace, *setup->spec.platform, process, title);
@@ -198,12 +207,14 @@ SweepResults run_sweep(const Experiment& experiment, const SweepOptions& options
     while (next < total && children.size() < static_cast<std::size_t>(options.jobs)) {
       const std::size_t task = next++;
       children.emplace_back(task, std::make_unique<Child>([&experiment, &options, task, repetitions] {
-                              return repetition(experiment, task / repetitions, static_cast<int>(task % repetitions), options);
+                              return repetition(experiment, task / repetitions,
+                                                static_cast<int>(task % repetitions), options);
                             }));
     }
     std::vector<pollfd> waiting;
     for (const auto& [task, child] : children) waiting.push_back({child->pipe(), POLLIN, 0});
-    if (poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) throw std::system_error(errno, std::generic_category(), "poll");
+    if (poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR)
+      throw std::system_error(errno, std::generic_category(), "poll");
     for (std::size_t i = waiting.size(); i-- > 0;) {
       if (waiting[i].revents == 0 || children[i].second->read_some()) continue;
       const std::size_t task = children[i].first;
@@ -222,7 +233,9 @@ SweepResults run_sweep(const Experiment& experiment, const SweepOptions& options
 
   SweepResults out;
   if (options.requests) {
-    out.requests_csv = "run,policy,repetition,request,source,arrival_s,end_s,latency_s,state,exit,compute_s,transfer_s,queue_s\n";
+    out.requests_csv =
+        "run,policy,repetition,request,source,arrival_s,end_s,latency_s,state,exit,compute_s,transfer_s,"
+        "queue_s\n";
   }
   for (std::size_t index = 0; index < experiment.runs().size(); ++index) {
     const Run& run = experiment.runs()[index];

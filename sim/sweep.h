@@ -10,9 +10,9 @@
 namespace cdisim {
 
 struct SweepOptions {
-  int jobs = 1;                   ///< children at a time
-  bool requests = false;          ///< collect the rows of requests.csv
-  bool chrome_trace = false;      ///< collect trace events
+  int jobs = 1;                                       ///< children at a time
+  bool requests = false;                              ///< collect the rows of requests.csv
+  bool chrome_trace = false;                          ///< collect trace events
   std::function<void(int done, int total)> progress;  ///< called when a repetition has ended
 };
 
@@ -24,19 +24,21 @@ struct RunFailure {
 };
 
 struct SweepResults {
-  Json runs = Json::array();  ///< as in results.json; a failed run has "error" in place of "plan" and "metrics"
+  Json runs =
+      Json::array();  ///< as in results.json; a failed run has "error" in place of "plan" and "metrics"
   std::vector<RunFailure> failures;
   std::string requests_csv;
   Json trace_events = Json::array();
 };
 
-/// Runs all runs and repetitions of an experiment, each in a forked child (SimGrid has one engine a process), `jobs` at a
-/// time. A child that fails or dies costs its run only. Results come in the order of the runs, whatever `jobs` is.
+/// Runs all runs and repetitions of an experiment, each in a forked child (SimGrid has one engine a process),
+/// `jobs` at a time. A child that fails or dies costs its run only. Results come in the order of the runs,
+/// whatever `jobs` is.
 SweepResults run_sweep(const Experiment& experiment, const SweepOptions& options);
 
 /// Runs `work` in a forked child and returns its result.
-/// @throws InputError that the child threw; std::runtime_error naming signal or exit status and the last line on its
-/// standard error when it died.
+/// @throws InputError that the child threw; std::runtime_error naming signal or exit status and the last line
+/// on its standard error when it died.
 Json run_in_child(const std::function<Json()>& work);
 
 }  // namespace cdisim

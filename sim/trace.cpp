@@ -6,7 +6,8 @@
 
 namespace cdisim {
 
-void append_chrome_trace(Json& events, const Trace& trace, const Platform& platform, int run, const std::string& title) {
+void append_chrome_trace(Json& events, const Trace& trace, const Platform& platform, int run,
+                         const std::string& title) {
   constexpr double kMicroseconds = 1e6;
   events.push_back({{"ph", "M"}, {"pid", run}, {"name", "process_name"}, {"args", {{"name", title}}}});
   // Hosts first, then links, each under its own row number.
@@ -16,18 +17,26 @@ void append_chrome_trace(Json& events, const Trace& trace, const Platform& platf
   std::set<int> rows;
   for (const Interval& interval : trace.intervals) rows.insert(row(interval));
   for (const int r : rows) {
-    const std::string name = r < platform.host_count() ? "host " + platform.host(r).name
-                                                       : "link " + platform.link(r - platform.host_count()).name;
-    events.push_back({{"ph", "M"}, {"pid", run}, {"tid", r}, {"name", "thread_name"}, {"args", {{"name", name}}}});
-    events.push_back({{"ph", "M"}, {"pid", run}, {"tid", r}, {"name", "thread_sort_index"}, {"args", {{"sort_index", r}}}});
+    const std::string name = r < platform.host_count()
+                                 ? "host " + platform.host(r).name
+                                 : "link " + platform.link(r - platform.host_count()).name;
+    events.push_back(
+        {{"ph", "M"}, {"pid", run}, {"tid", r}, {"name", "thread_name"}, {"args", {{"name", name}}}});
+    events.push_back({{"ph", "M"},
+                      {"pid", run},
+                      {"tid", r},
+                      {"name", "thread_sort_index"},
+                      {"args", {{"sort_index", r}}}});
   }
-  // Waits overlap what the host computes meanwhile, and shared resources serve several at once: asynchronous slices.
+  // Waits overlap what the host computes meanwhile, and shared resources serve several at once: asynchronous
+  // slices.
   static constexpr const char* kNames[] = {"compute", "transfer", "wait"};
   int id = 0;
   for (const Interval& interval : trace.intervals) {
     const char* kind = kNames[static_cast<int>(interval.kind)];
-    const std::string name = interval.piece == kSourceEnd ? fmt::format("request {}", interval.request)
-                                                          : fmt::format("request {} piece {}", interval.request, interval.piece);
+    const std::string name = interval.piece == kSourceEnd
+                                 ? fmt::format("request {}", interval.request)
+                                 : fmt::format("request {} piece {}", interval.request, interval.piece);
     Json slice = {{"name", name},
                   {"cat", kind},
                   {"pid", run},

@@ -13,8 +13,8 @@ namespace cdisim {
 
 enum class RequestState : std::uint8_t { kInFlight, kCompleted, kLost };
 
-/// One request. Its latency is compute + transfer + queue along its critical path: the chain of activities each of
-/// which was the last that the next one waited for.
+/// One request. Its latency is compute + transfer + queue along its critical path: the chain of activities
+/// each of which was the last that the next one waited for.
 struct RequestRecord {
   int source = 0;  ///< index into RunSpec::sources
   int exit = 0;
@@ -46,8 +46,9 @@ struct Trace {
   int replans = 0;                 ///< plans that replaced an earlier one
 };
 
-/// Appends a run to a Chrome trace-event document (opens in Perfetto): process `run` named `title`, one row for each
-/// host and link that did anything, times in microseconds.
-void append_chrome_trace(Json& events, const Trace& trace, const Platform& platform, int run, const std::string& title);
+/// Appends a run to a Chrome trace-event document (opens in Perfetto): process `run` named `title`, one row
+/// for each host and link that did anything, times in microseconds.
+void append_chrome_trace(Json& events, const Trace& trace, const Platform& platform, int run,
+                         const std::string& title);
 
 }  // namespace cdisim

@@ -1,0 +1,55 @@
+# A thin layer over CMake. `make` builds, `make run` runs the main job, `make test` every test; each first installs
+# the Debian packages that are missing.
+BUILD ?= build
+EXPERIMENT ?= experiments/edgent.json
+CTEST = ctest --test-dir "$(1)" --output-on-failure --no-tests=error -j "$$(nproc)"
+SOURCES = git ls-files -co --exclude-standard -- '*.cpp' '*.h'
+
+.PHONY: all build run test bench check golden sanitize format format-check install clean
+
+all: build
+
+build:
+	@.ci/packages build
+	@test -f "$(BUILD)/build.ninja" || cmake -S . -B "$(BUILD)" -G Ninja -DCMAKE_BUILD_TYPE=Release
+	@cmake --build "$(BUILD)"
+
+# Runs the Edgent experiment, or EXPERIMENT=file.
+run: build
+	@"$(BUILD)/cdisim" "$(EXPERIMENT)"
+
+test: build
+	@$(call CTEST,$(BUILD))
+
+# cdisim against bare SimGrid and SimPy on the same job, in one run.
+bench: build
+	@.ci/packages bench
+	@/usr/bin/python3 tests/bench/bench.py --cdisim "$(BUILD)/cdisim" --bare "$(BUILD)/tests/bench/bare_simgrid"
+
+# Published figures beside the simulated ones.
+check: build
+	@"$(BUILD)/cdisim" check experiments/
+
+# Rewrites the golden results for review.
+golden: build
+	@CDISIM_REWRITE_GOLDEN=1 "$(BUILD)/tests/cdisim_tests" --test-case="*golden*"
+
+# The tests under AddressSanitizer and UBSan, with threads as SimGrid's contexts.
+sanitize:
+	@.ci/packages build
+	@test -f "$(BUILD)/sanitize/build.ninja" || cmake -S . -B "$(BUILD)/sanitize" -G Ninja \
+	    -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCDISIM_SANITIZE=ON
+	@cmake --build "$(BUILD)/sanitize" --target cdisim_tests
+	@$(call CTEST,$(BUILD)/sanitize)
+
+format:
+	@$(SOURCES) | xargs clang-format -i
+
+format-check:
+	@$(SOURCES) | xargs clang-format --dry-run --Werror
+
+install: build
+	@cmake --install "$(BUILD)"
+
+clean:
+	rm -rf "$(BUILD)"
