@@ -13,11 +13,11 @@
 //
 // Mode "static" goes through the exits from the deepest to the first and takes the first one with an
 // acceptable p:
-// - search "largest_device_share": the smallest p with A(i, p) <= deadline. This is what the paper's Figs. 6
-// and 8
-//   show. Without a deadline it is the device alone.
+// - search "largest_device_share": the smallest p with A(i, p) <= deadline, which is what the paper's
+//   Figs. 6 and 8 show. Without a deadline it is the device alone.
 // - search "argmin": the p of least A(i, p), if that is <= deadline: Algorithm 1 as it is written.
-// Where no exit is in time, exit 1 at its fastest p: Fig. 6 shows this below 100 kbit/s; Algorithm 1 has no
+//
+// Where no exit is in time, exit 1 at its fastest p: Fig. 6 shows this up to 100 kbit/s; Algorithm 1 has no
 // answer. Decided once.
 //
 // Mode "dynamic" follows the later paper, as remembered of it (nobody has checked it against the paper).
@@ -36,21 +36,20 @@
 // samples since then decides (nearest in mean, while there is one sample); otherwise the plan stays.
 //
 //     parameter | type    | default                | meaning
-//     ----------|---------|------------------------|-------------------------------------------------------------
+//     ----------|---------|------------------------|---------------------------------------------------
 //     mode      | string  | "static"               | "static" or "dynamic"
 //     search    | string  | "largest_device_share" | static: "largest_device_share" or "argmin"
-//     server    | string  | ""                     | edge host; empty: of the reachable ones of tier edge,
-//     the one
-//               |         |                        | with the least estimated latency for the deepest exit
-//     states    | integer | 8                      | dynamic: bandwidth states made of the history, 1 to 1000
-//     window    | integer | 10                     | dynamic: samples of history that make one point, from 1
-//     hazard    | number  | 100                    | dynamic: expected samples between two changes, above 1
-//     threshold | number  | 0.5                    | dynamic: probability from which a change is believed, in
-//     (0, 1)
+//     server    | string  | ""                     | edge host; empty: of the reachable ones of tier
+//               |         |                        | edge the fastest for the whole deepest exit
+//     states    | integer | 8                      | dynamic: bandwidth states, 1 to 1000
+//     window    | integer | 10                     | dynamic: samples that make one point, from 1
+//     hazard    | number  | 100                    | dynamic: expected samples between two changes, > 1
+//     threshold | number  | 0.5                    | dynamic: least probability of a change, in (0, 1)
 //
 //     {"name": "edgent", "mode": "dynamic", "states": 4}
 //
-// Plan's decision: exit (from 1), partition_point (p), predicted_latency_s (A).
+// Plan's decision: exit (from 1), partition_point (p), predicted_latency_s (A; in mode dynamic at the state's
+// bandwidth).
 //
 // Source: E. Li, Z. Zhou, X. Chen, "Edge Intelligence: On-Demand Deep Learning Model Co-Inference with
 // Device-Edge Synergy", MECOMM 2018, arXiv 1806.07840, Algorithm 1 and Figs. 6 and 8; E. Li, L. Zeng, Z.
@@ -60,9 +59,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include "policies/shared/chain.h"
@@ -191,7 +190,7 @@ class Edgent : public Policy {
 
     for (const Exit& exit : problem.graph.exits()) {
       if (exit.accuracy) continue;
-      throw InputError(problem.graph.name(),
+      throw InputError(fmt::format("model \"{}\"", problem.graph.name()),
                        fmt::format("exit \"{}\" has no accuracy, which policy edgent weighs in "
                                    "mode dynamic",
                                    exit.name));
@@ -259,8 +258,8 @@ const bool registered = register_policy(
      .source = "Li et al., Edgent, MECOMM 2018; dynamic mode: IEEE TWC 2020",
      .about =
          "Picks the deepest exit that can meet the deadline and cuts its chain: layers before the partition "
-         "point "
-         "run on an edge host, the others on the source. In mode dynamic it picks the configuration of the "
+         "point run on an edge host, the others on the source. In mode dynamic it picks the configuration of "
+         "the "
          "nearest of several bandwidth states whenever a change of bandwidth is detected.",
      .parameters = {{.name = "mode",
                      .type = "string",

@@ -14,10 +14,10 @@
 // looked at.
 //
 //     parameter       | type    | default   | meaning
-//     ----------------|---------|-----------|----------------------------------------------------------------
+//     ----------------|---------|-----------|-------------------------------------------------------
 //     objective       | string  | "latency" | "latency" or "energy", what k minimises
-//     server          | string  | ""        | host of the rest; empty: the best reachable one of tier cloud
-//     or edge partition_point | integer | -1        | layers on the source; -1: decide
+//     server          | string  | ""        | host of the rest; empty: the best of tier cloud or edge
+//     partition_point | integer | -1        | layers on the source; -1: decide
 //
 //     {"name": "neurosurgeon", "objective": "energy"}
 //

@@ -58,9 +58,9 @@ struct Observation {
   enum class Kind { kArrival, kBandwidth, kPlatform };
   Kind kind = Kind::kArrival;
   double date_s = 0;
-  std::span<const int> queue_length;  ///< (n_hosts) computations waiting or running
-  std::span<const char> host_on;      ///< (n_hosts)
-  std::span<const char> link_on;      ///< (n_links)
+  std::function<int(HostId)> queue_length;  ///< computations waiting or running on a host
+  std::span<const char> host_on;            ///< (n_hosts)
+  std::span<const char> link_on;            ///< (n_links)
 };
 
 /// A rule that makes plans. Policies are deterministic: the same problem, seed and observations give the same

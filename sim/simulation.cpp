@@ -206,10 +206,8 @@ class Simulation {
   }
 
   void observe(std::size_t source, Observation::Kind kind) {
-    queue_length_.clear();
-    for (HostId host = 0; host < spec_.platform->host_count(); ++host)
-      queue_length_.push_back(engine_.queue_length(host));
-    const Observation observation{kind, engine_.now(), queue_length_, host_on_, link_on_};
+    const Observation observation{
+        kind, engine_.now(), [this](HostId host) { return engine_.queue_length(host); }, host_on_, link_on_};
     std::optional<Plan> plan = policies_[source]->replan(problem(source), observation);
     if (!plan) return;
     programs_[source] = compile(std::move(*plan), source);
@@ -411,7 +409,6 @@ class Simulation {
   Engine engine_;
   std::vector<double> bandwidth_;  // as now
   std::vector<char> link_on_, host_on_;
-  std::vector<int> queue_length_;
   std::vector<std::unique_ptr<Policy>> policies_;         // (n_sources)
   std::vector<ArrivalDates> dates_;                       // (n_sources)
   std::vector<std::shared_ptr<const Program>> programs_;  // (n_sources)

@@ -1,7 +1,6 @@
 #include "policies/shared/chain.h"
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 
 #include "policies/shared/hosts.h"

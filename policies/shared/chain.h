@@ -7,16 +7,16 @@
 
 namespace cdisim {
 
-/// What every partition of an exit into two pieces costs: element k is estimate() of
-/// chain_plan(graph, exit, k, first, second), the first k layers on `first` and the rest on `second`; k = 0
-/// .. N. O(N + edges) for all of them together, where the graph may be any DAG:
+/// What every partition of an exit into two pieces costs: element k, 0 to the number of layers N, is
+/// estimate() of chain_plan(graph, exit, k, first, second), the first k layers on `first` and the rest on
+/// `second`. All of them together take O(N + edges), and the graph may be any DAG:
 ///
-///     latency(k) = max(arrival of the input + first(k) + crossing(k) / B, arrival of the input) + second(k)
-///     + result
+///     latency(k) = max(T_input(first) + C_first(k) + T(crossing(k)), T_input(second))
+///                + C_second(k) + T_result
 ///
-/// the second arrival only where a layer after the cut reads the input too; crossing(k) counts each tensor
-/// that leaves the prefix once. B, the route's latency and the energies are those of Problem and Platform.
-/// `first` and `second` differ, and both have routes from and to the source and each other.
+/// T transfer and C compute times, s; T_input(second) counts only where a layer after the cut reads the
+/// input; crossing(k), byte, has each tensor that leaves the prefix once. Precondition: `first` and `second`
+/// differ, and there are routes between both and the source.
 std::vector<Estimate> chain_costs(const Problem& problem, int exit, HostId first, HostId second);
 
 /// The k of least latency, the first of equals.

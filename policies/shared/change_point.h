@@ -17,11 +17,13 @@ namespace cdisim {
 ///     P(r = n + 1, y) = P(r = n) * p(y | last n samples) * (1 - h),      P(r = 1, y) = p(y | prior) * h
 ///
 /// The 200 most probable run lengths are kept. A change is believed once the probability that the run began
-/// later than believed exceeds the threshold; the most probable of the later starts is then believed (at 0.5
-/// this is, but for ties, a drop of the most probable run length). Likewise a change that proves to have been
-/// an outlier is taken back. Deterministic. Source: R. P. Adams, D. J. C. MacKay, "Bayesian Online
-/// Changepoint Detection", arXiv 0710.3742, 2007; their r is one less. Updates: K. P. Murphy, "Conjugate
-/// Bayesian analysis of the Gaussian distribution", 2007, section 3.
+/// later than believed exceeds the threshold; the most probable of the later starts is then believed. (Asking
+/// only which run length is the most probable would waver where several starts are about as likely.) In the
+/// same way a change that proves to have been an outlier is taken back. Deterministic.
+///
+/// Source: R. P. Adams, D. J. C. MacKay, "Bayesian Online Changepoint Detection", arXiv 0710.3742, 2007;
+/// their r is one less. Updates: K. P. Murphy, "Conjugate Bayesian analysis of the Gaussian distribution",
+/// 2007, section 3.
 class ChangePointDetector {
  public:
   /// The default expects a spread of about 10 % within a run (beta / alpha = 0.1^2) and levels that differ by

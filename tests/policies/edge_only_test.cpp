@@ -6,7 +6,8 @@ using namespace cdisim;
 
 namespace {
 
-// Two edge servers, near and slow, far and fast; a third, as good as the first, comes after them.
+// Two edge servers, near and slow, far and fast; a third, as good as the first, comes after them; the
+// device does not reach the last.
 constexpr const char* kThreeEdges = R"(<platform version="4.1"><zone id="z" routing="Full">
   <host id="device" speed="1Gf"><prop id="tier" value="device"/></host>
   <host id="near" speed="1Gf"><prop id="tier" value="edge"/></host>
@@ -19,6 +20,7 @@ constexpr const char* kThreeEdges = R"(<platform version="4.1"><zone id="z" rout
   <route src="device" dst="near"><link_ctn id="l_near"/></route>
   <route src="device" dst="far"><link_ctn id="l_far"/></route>
   <route src="device" dst="twin"><link_ctn id="l_twin"/></route>
+  <route src="near" dst="island"><link_ctn id="l_twin"/></route>
 </zone></platform>)";
 
 Scene three_edges() {
