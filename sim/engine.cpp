@@ -15,6 +15,7 @@
 #include <simgrid/kernel/routing/NetPoint.hpp>
 #include <simgrid/kernel/routing/NetZoneImpl.hpp>
 #include <simgrid/s4u.hpp>
+#include <simgrid/simix.hpp>
 #include <unordered_map>
 
 namespace cdisim {
@@ -34,9 +35,11 @@ constexpr double kLatencyAlreadyPaid = 1e-15;
 constexpr std::uint64_t kAfterAllRequests = std::numeric_limits<std::uint64_t>::max();
 constexpr int kNone = -1;
 
-// Dates within this distance count as equal: the solver and a closed form differ in the last bits.
+// Dates within this distance count as equal: the solver and a closed form differ in the last bits. SimGrid
+// merges what ends within its own precision, which is set to the same.
+constexpr double kPrecision_s = 1e-12;
 double tie_tolerance(double date) {
-  return std::max(2e-13, 16 * std::numeric_limits<double>::epsilon() * date);
+  return std::max(kPrecision_s, 16 * std::numeric_limits<double>::epsilon() * date);
 }
 
 struct LinkState {
@@ -212,6 +215,10 @@ struct Engine::Impl {
   double now = 0;
   bool handling = false;
   bool stopped = false;
+  sg4::ActorPtr dispatcher;
+  bool dispatch_wanted = false;
+  bool dispatching = false;
+  bool finished = false;
 
   Impl(const Platform& p, const EngineOptions& o, Handlers h)
       : platform(p), options(o), handlers(std::move(h)) {
@@ -230,7 +237,7 @@ struct Engine::Impl {
         std::string("--cfg=network/model:") + (options.network == NetworkModel::kCm02 ? "CM02" : "LV08"),
         "--cfg=network/crosstraffic:0",
         "--cfg=network/TCP-gamma:0",
-        "--cfg=surf/precision:1e-14",
+        "--cfg=surf/precision:1e-12",
         "--cfg=contexts/stack-size:128",
 #ifdef CDISIM_SANITIZE
         "--cfg=contexts/factory:thread",
@@ -297,31 +304,35 @@ struct Engine::Impl {
     if (!handling) arm();
   }
 
-  // Keeps one SimGrid timer at the next event, a tie's width late so that activities that end then come
-  // along.
+  // Keeps one SimGrid timer at the next event.
   void arm() {
     if (events.empty()) return;
-    const double date = events.top().date + tie_tolerance(events.top().date);
+    const double date = events.top().date;
     if (timer != nullptr) {
       if (timer_date <= date) return;
       timer->remove();
     }
     timer_date = date;
-    timer = simgrid::kernel::timer::Timer::set(std::max(date, sg4::Engine::get_clock()),
-                                               [this] { handle_due(); });
+    timer = simgrid::kernel::timer::Timer::set(std::max(date, sg4::Engine::get_clock()), [this] {
+      timer = nullptr;
+      timer_date = std::numeric_limits<double>::infinity();
+      // What SimGrid ended at this same date is still on its way back through its carriers.
+      if (free_carriers.size() == carriers.size()) {
+        handle_due();
+      } else {
+        wake_dispatcher();
+      }
+    });
   }
 
+  // Handles all events that are due, ties in the order of their tags. Runs on the maestro's stack.
   void handle_due() {
-    timer = nullptr;
-    timer_date = std::numeric_limits<double>::infinity();
     const double clock = sg4::Engine::get_clock();
     handling = true;
-    while (!events.empty() && !stopped) {
+    while (!events.empty() && !stopped && events.top().date <= clock) {
       const double head = events.top().date;
-      const double tolerance = tie_tolerance(head);
-      if (head + tolerance > clock) break;
       tied.clear();
-      while (!events.empty() && events.top().date <= head + tolerance) {
+      while (!events.empty() && events.top().date <= head + tie_tolerance(head)) {
         tied.push_back(events.top());
         events.pop();
       }
@@ -330,10 +341,7 @@ struct Engine::Impl {
           return a.tag.request != b.tag.request ? a.tag.request < b.tag.request : a.tag.step < b.tag.step;
         });
       }
-      for (std::size_t i = 0; i < tied.size() && !stopped; ++i) {
-        const Event event = tied[i];
-        handle(event);
-      }
+      for (std::size_t i = 0; i < tied.size() && !stopped; ++i) handle(Event(tied[i]));
     }
     handling = false;
     const bool idle = events.empty() && free_carriers.size() == carriers.size();
@@ -341,6 +349,28 @@ struct Engine::Impl {
       finish();
     } else {
       arm();
+    }
+  }
+
+  // ---- dispatcher: an actor that handles events once all carriers of this date have reported ----
+
+  void wake_dispatcher() {
+    dispatch_wanted = true;
+    if (dispatcher == nullptr) {
+      dispatcher = sg4::Actor::create("dispatcher", carrier_host, [this] { dispatch(); });
+    } else if (dispatcher->is_suspended()) {
+      dispatcher->resume();
+    }
+  }
+
+  void dispatch() {
+    while (!finished) {
+      while (!dispatch_wanted) sg4::this_actor::suspend();
+      dispatch_wanted = false;
+      sg4::this_actor::yield();  // the carriers that woke at this date run first
+      dispatching = true;
+      simgrid::kernel::actor::simcall_answered([this] { handle_due(); });
+      dispatching = false;
     }
   }
 
@@ -439,7 +469,8 @@ struct Engine::Impl {
       carrier.activity = nullptr;
       carrier.busy = false;
       const Tag tag = carrier.is_transfer ? transfers[at(carrier.index)].tag : jobs[at(carrier.index)].tag;
-      push(sg4::Engine::get_clock(), tag, EventKind::kCarried, index, carrier.generation);
+      events.push({sg4::Engine::get_clock(), tag, EventKind::kCarried, index, carrier.generation});
+      wake_dispatcher();
     }
   }
 
@@ -960,6 +991,8 @@ struct Engine::Impl {
       timer = nullptr;
     }
     for (Carrier& carrier : carriers) carrier.actor->kill();
+    finished = true;
+    if (dispatcher != nullptr && !dispatching) dispatcher->kill();
   }
 };
 

@@ -4,7 +4,6 @@
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 #include <optional>
 #include <set>
 
@@ -31,8 +30,11 @@ double percentile(const std::vector<double>& sorted, double p) {
   return sorted[std::max<std::size_t>(rank, 1) - 1];
 }
 
+// Summed in extended precision: the mean of equal values is that value.
 double mean(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  long double sum = 0;
+  for (const double v : values) sum += v;
+  return static_cast<double>(sum / static_cast<long double>(values.size()));
 }
 
 // Half-width of the 95 % confidence interval of the mean, t * s / sqrt(n).

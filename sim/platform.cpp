@@ -507,6 +507,15 @@ const Route* Platform::route(HostId from, HostId to) const {
   return found == routes.end() ? nullptr : &found->second;
 }
 
+std::vector<HostId> Platform::neighbours(HostId host) const {
+  std::vector<HostId> out;
+  for (const auto& [to, route_there] : routes_[static_cast<std::size_t>(host)]) {
+    if (route(to, host) != nullptr) out.push_back(to);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
 double Platform::bottleneck_bytes_per_s(const Route& route) const {
   double least = std::numeric_limits<double>::infinity();
   for (const LinkId id : route.links) least = std::min(least, link(id).bandwidth_bytes_per_s);

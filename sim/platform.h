@@ -99,6 +99,8 @@ class Platform {
 
   /// The route from one host to another, or nullptr. From a host to itself: an empty route.
   const Route* route(HostId from, HostId to) const;
+  /// The other hosts that have a route from and to this one, ascending.
+  std::vector<HostId> neighbours(HostId host) const;
   /// The smallest bandwidth along a route, byte/s; infinite for an empty one.
   double bottleneck_bytes_per_s(const Route& route) const;
 

@@ -13,11 +13,8 @@ namespace cdisim {
 // ---- what a policy may see ----
 
 std::vector<HostId> Problem::reachable() const {
-  std::vector<HostId> out;
-  for (HostId host = 0; host < platform.host_count(); ++host) {
-    const bool both_ways = platform.route(source, host) != nullptr && platform.route(host, source) != nullptr;
-    if (host == source || both_ways) out.push_back(host);
-  }
+  std::vector<HostId> out = platform.neighbours(source);
+  out.insert(std::lower_bound(out.begin(), out.end(), source), source);
   return out;
 }
 
