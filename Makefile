@@ -5,7 +5,7 @@ EXPERIMENT ?= experiments/edgent.json
 CTEST = ctest --test-dir "$(1)" --output-on-failure --no-tests=error -j "$$(nproc)"
 SOURCES = git ls-files -co --exclude-standard -- '*.cpp' '*.h'
 
-.PHONY: all build run test bench check golden sanitize format format-check install clean
+.PHONY: all build run test bench check readme golden sanitize format format-check install clean
 
 all: build
 
@@ -29,6 +29,10 @@ bench: build
 # Published figures beside the simulated ones.
 check: build
 	@"$(BUILD)/cdisim" check experiments/
+
+# Rewrites the generated parts of README.md.
+readme: build
+	@python3 .ci/readme.py "$(BUILD)/cdisim"
 
 # Rewrites the golden results for review.
 golden: build

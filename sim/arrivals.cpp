@@ -68,7 +68,7 @@ Arrivals read_arrivals(const JsonReader& reader, const std::filesystem::path& fo
 
 ArrivalDates::ArrivalDates(const Arrivals& arrivals, int source, int sources, std::uint64_t seed)
     : arrivals_(&arrivals),
-      random_(derive_seed(seed, static_cast<std::uint64_t>(source))),
+      random_(derive_seed(seed, Stream::kArrivals, static_cast<std::uint64_t>(source))),
       last_s_(arrivals.stagger ? arrivals.period_s * source / sources : 0) {}
 
 std::optional<double> ArrivalDates::next() {

@@ -667,6 +667,7 @@ struct Engine::Impl {
     }
     // Everything on the host and everything to or from it fails now, in the order of the requests.
     std::vector<int> lost(state.queue.begin(), state.queue.end());
+    for (const int index : lost) jobs[at(index)].started_s = now;  // they only waited
     for (const int index : state.running) {
       lost.push_back(index);
       lost.insert(lost.end(), jobs[at(index)].batch.begin(), jobs[at(index)].batch.end());

@@ -33,6 +33,7 @@ struct Change {
   Kind kind = Kind::kBandwidth;
   int target = 0;    ///< LinkId or HostId
   double value = 0;  ///< byte/s; 0 off, 1 on; index of the power state
+  int trace = -1;    ///< the bandwidth trace that this is a step of, for the caller to know again
 };
 
 enum class NetworkModel {

@@ -62,11 +62,13 @@ std::string valid_choices(std::string_view given, std::span<const std::string> v
   }
   if (valid.size() > kMostListed) out += fmt::format(" and {} more", valid.size() - kMostListed);
 
-  // Case is the commonest slip, so it does not count as distance.
-  const auto distance = [&](const std::string& choice) { return levenshtein(lower(given), lower(choice)); };
+  // Case is the commonest slip: it decides only between choices that are equally close.
+  const auto distance = [&](const std::string& choice) {
+    return std::pair(levenshtein(lower(given), lower(choice)), levenshtein(given, choice));
+  };
   const auto close = std::min_element(
       valid.begin(), valid.end(), [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
-  if (close != valid.end() && distance(*close) <= std::max<std::size_t>(1, close->size() / 3)) {
+  if (close != valid.end() && distance(*close).first <= std::max<std::size_t>(1, close->size() / 3)) {
     out += fmt::format("; did you mean \"{}\"?", *close);
   }
   return out;

@@ -110,9 +110,15 @@ void read_links(const JsonReader& reader, Platform& platform, RunSpec& spec, con
         platform.set_latency(id, latency->quantity(Dimension::kTime), latency->place());
     }
     if (const auto trace = link.find("bandwidth_trace")) {
-      const BandwidthTrace read =
-          read_bandwidth_trace(*trace, folder, derive_seed(seed, static_cast<std::uint64_t>(ids.front())));
-      for (const LinkId id : ids) spec.bandwidth_traces.emplace_back(id, read);
+      const BandwidthTrace read = read_bandwidth_trace(
+          *trace, folder,
+          derive_seed(seed, Stream::kBandwidthTrace, static_cast<std::uint64_t>(ids.front())));
+      for (const LinkId id : ids) {
+        const bool known =
+            std::ranges::any_of(spec.bandwidth_traces, [&](const auto& t) { return t.first == id; });
+        if (known) trace->fail("the link has a trace already");
+        spec.bandwidth_traces.emplace_back(id, read);
+      }
     }
     link.done();
   }
@@ -388,12 +394,10 @@ std::unique_ptr<RunSetup> Experiment::read(const Json& document, const Run& run,
   if (const auto hosts = top.find("hosts")) read_hosts(*hosts, out->platform);
   if (const auto changes = top.find("changes")) read_changes(*changes, out->platform, spec);
   if (const auto history = top.find("history")) {
-    // Streams apart from those of the run's own traces, and the same for all repetitions: another day's
-    // records.
-    constexpr std::uint64_t kHistoryStream = 1000000;
+    // The same for all repetitions: records of another day.
     std::uint64_t i = 0;
     for (const JsonReader& trace : history->elements())
-      spec.history.push_back(read_bandwidth_trace(trace, folder, derive_seed(seed_, kHistoryStream + i++)));
+      spec.history.push_back(read_bandwidth_trace(trace, folder, derive_seed(seed_, Stream::kHistory, i++)));
   }
   top.done();
 

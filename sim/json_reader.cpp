@@ -161,6 +161,11 @@ std::string JsonReader::string() const {
   return value_->get<std::string>();
 }
 
+std::string JsonReader::text() const {
+  if (string().empty()) fail("must not be empty");
+  return string();
+}
+
 bool JsonReader::boolean() const {
   if (!value_->is_boolean()) fail("must be true or false");
   return value_->get<bool>();

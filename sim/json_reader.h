@@ -57,6 +57,8 @@ class JsonReader {
   std::vector<std::pair<std::string, JsonReader>> members() const;
 
   std::string string() const;
+  /// A string that is not empty.
+  std::string text() const;
   bool boolean() const;
   /// A finite number within [low, high].
   double number(double low, double high) const;

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "sim/error.h"
+#include "sim/hardware.h"
 
 namespace cdisim {
 
@@ -15,15 +16,9 @@ namespace {
 
 constexpr double kLongest_s = 1e9;  ///< bound of every time that is read; keeps sums finite
 
-std::string read_text(const JsonReader& json) {
-  const std::string text = json.string();
-  if (text.empty()) json.fail("must not be empty");
-  return text;
-}
-
 // {"value": 0.2, "source": "..."}: a number without a source is refused.
 double read_sourced(const JsonReader& json, double low, double high) {
-  read_text(json.at("source"));
+  json.at("source").text();
   return json.at("value").number(low, high);
 }
 
@@ -85,7 +80,7 @@ Regression read_regression(const JsonReader& json, double unit_s) {
 
 Profile read_profile(const JsonReader& json, double unit_s) {
   Profile profile;
-  if (const auto model = json.find("model")) profile.model = read_text(*model);
+  if (const auto model = json.find("model")) profile.model = model->text();
   for (const auto& [key, value] : json.at("layers").members()) {
     profile.layer_s[key] = value.number(0, kLongest_s) * unit_s;
   }
@@ -98,7 +93,7 @@ Profile read_profile(const JsonReader& json, double unit_s) {
 
 DeviceLatency read_device(const JsonReader& json) {
   DeviceLatency device;
-  read_text(json.at("source"));
+  json.at("source").text();
   const std::size_t kind = json.at("kind").choice({"roofline", "regression", "profile"});
   if (kind == 0) {
     device.layers = read_roofline(json);
@@ -146,15 +141,23 @@ double regression_s(const RegressionTerm& term, const LayerGraph& graph, LayerId
 }  // namespace
 
 LatencyModel LatencyModel::roofline(const std::filesystem::path& hardware_file) {
-  const Json json = read_json_file(hardware_file);
-  const JsonReader reader(json, hardware_file.string());
   LatencyModel model;
   model.name_ = "roofline";
-  model.file_ = reader.file();
-  reader.at("schema").integer(1, 1);
-  // The catalogue says more of a device than its times; whoever reads the rest checks the rest.
-  for (const auto& [type, device] : reader.at("devices").members())
-    model.devices_[type].layers = read_roofline(device);
+  model.file_ = hardware_file.string();
+  for (const auto& [type, device] : load_hardware(hardware_file)) {
+    Roofline roofline;
+    roofline.efficiency.fill(device.efficiency.at("other").value);
+    for (const auto& [kind, efficiency] : device.efficiency) {
+      const auto found = std::ranges::find(layer_kind_names(), kind);
+      if (found == layer_kind_names().end()) continue;  // "other"
+      roofline.efficiency[static_cast<std::size_t>(found - layer_kind_names().begin())] = efficiency.value;
+    }
+    if (device.memory_bandwidth_bytes_per_s) {
+      roofline.memory_bandwidth_bytes_per_s = device.memory_bandwidth_bytes_per_s->value;
+    }
+    if (device.layer_overhead_s) roofline.layer_overhead_s = device.layer_overhead_s->value;
+    model.devices_[type].layers = roofline;
+  }
   return model;
 }
 
@@ -167,7 +170,7 @@ LatencyModel LatencyModel::parse(const Json& json, const std::string& file) {
   LatencyModel model;
   model.file_ = file;
   reader.at("schema").integer(1, 1);
-  model.name_ = read_text(reader.at("name"));
+  model.name_ = reader.at("name").text();
   const JsonReader devices = reader.at("devices");
   for (const auto& [type, device] : devices.members()) model.devices_[type] = read_device(device);
   if (model.devices_.empty()) devices.fail("must not be empty");

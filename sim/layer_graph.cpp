@@ -33,12 +33,6 @@ constexpr std::array kPrecisions{Precision{"fp64", 8},  Precision{"fp32", 4},  P
 
 // ---- reading small things ----
 
-std::string read_text(const JsonReader& json) {
-  const std::string text = json.string();
-  if (text.empty()) json.fail("must not be empty");
-  return text;
-}
-
 // "" where the shape is usable.
 std::string shape_problem(const Shape& shape) {
   if (std::ranges::any_of(shape, [](int d) { return d < 1 || d > kLargestDimension; })) {
@@ -343,8 +337,8 @@ LayerGraph LayerGraph::parse(const Json& json, const std::string& file) {
   const JsonReader reader(json, file);
   LayerGraph graph;
   reader.at("schema").integer(1, 1);
-  graph.name_ = read_text(reader.at("name"));
-  graph.source_ = read_text(reader.at("source"));
+  graph.name_ = reader.at("name").text();
+  graph.source_ = reader.at("source").text();
   std::vector<std::string> precisions;
   for (const Precision& p : kPrecisions) precisions.emplace_back(p.name);
   const Precision& precision = kPrecisions[reader.at("precision").choice(precisions)];
@@ -361,7 +355,7 @@ LayerGraph LayerGraph::parse(const Json& json, const std::string& file) {
   std::vector<std::string> names;
   std::map<std::string, LayerId, std::less<>> index{{"input", kInput}};
   for (const JsonReader& entry : entries) {
-    names.push_back(read_text(entry.at("name")));
+    names.push_back(entry.at("name").text());
     if (!index.emplace(names.back(), static_cast<LayerId>(names.size()) - 1).second) {
       entry.at("name").fail(names.back() == "input" ? "is the name of the model's input"
                                                     : "two layers have that name");
@@ -412,11 +406,11 @@ void LayerGraph::read_exits(const JsonReader& reader) {
     for (const Layer& l : layers_) names.push_back(l.name);
     for (const JsonReader& entry : exits->elements()) {
       Exit exit;
-      exit.name = read_text(entry.at("name"));
+      exit.name = entry.at("name").text();
       exit.layer = static_cast<LayerId>(entry.at("layer").choice(names));
       if (const auto accuracy = entry.find("accuracy")) {
         exit.accuracy = accuracy->number(0, 1);
-        read_text(entry.at("accuracy_source"));
+        entry.at("accuracy_source").text();
       }
       entry.done();
       for (const Exit& other : exits_) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "sim/error.h"
@@ -136,12 +137,18 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
                          platform.host(to).name));
     }
   }
+  std::set<std::pair<int, int>> transformed;
   for (const EdgeTransform& t : plan.transforms) {
-    if (std::none_of(edges.begin(), edges.end(),
-                     [&](const PlanEdge& e) { return e.from == t.from && e.to == t.to; })) {
+    const auto on_edge = [&](const PlanEdge& e) { return e.from == t.from && e.to == t.to; };
+    if (std::none_of(edges.begin(), edges.end(), on_edge)) {
       refuse(fmt::format("a transform stands on the edge {} -> {}, which does not exist", t.from, t.to));
     }
-    if (!(t.transform.ratio > 0) || t.transform.encode_flop < 0 || t.transform.decode_flop < 0) {
+    if (!transformed.emplace(t.from, t.to).second) {
+      refuse(fmt::format("two transforms stand on the edge {} -> {}", t.from, t.to));
+    }
+    const auto& [ratio, encode_flop, decode_flop] = t.transform;
+    const bool finite = std::isfinite(ratio) && std::isfinite(encode_flop) && std::isfinite(decode_flop);
+    if (!finite || ratio <= 0 || encode_flop < 0 || decode_flop < 0) {
       refuse("a transform has a ratio or work that is not positive");
     }
   }

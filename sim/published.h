@@ -20,7 +20,7 @@ struct PublishedFigure {
     kRelative,  ///< |simulated - published| <= tolerance * |published|
     kEqual,
     kRange,    ///< published is [low, high], widened by the tolerance
-    kAtLeast,  ///< simulated >= published * (1 - tolerance)
+    kAtLeast,  ///< simulated >= published - tolerance * |published|
     kOrder,    ///< simulated < the simulated value of `than`
   };
   std::string id;

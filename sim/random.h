@@ -23,9 +23,13 @@ class Random {
   std::mt19937_64 engine_;
 };
 
-/// A seed for a stream of its own (one per source, per repetition, per trace) derived from the run's seed:
-/// splitmix64 of seed and stream.
-inline std::uint64_t derive_seed(std::uint64_t seed, std::uint64_t stream) {
+/// What a stream of random numbers is for. Streams of different purposes never share numbers.
+enum class Stream : std::uint64_t { kArrivals, kPolicy, kBandwidthTrace, kHistory };
+
+/// A seed for the stream of one purpose and number (source, link, ...) derived from the run's seed by
+/// splitmix64.
+inline std::uint64_t derive_seed(std::uint64_t seed, Stream purpose, std::uint64_t number) {
+  const std::uint64_t stream = (static_cast<std::uint64_t>(purpose) << 48) + number;
   std::uint64_t z = seed + 0x9e3779b97f4a7c15u * (stream + 1);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;

@@ -81,9 +81,7 @@ class Simulation {
 
   Trace run() {
     for (const Change& change : spec_.changes) engine_.apply_at(change);
-    for (const auto& [link, trace] : spec_.bandwidth_traces) {
-      engine_.apply_at({0, Change::Kind::kBandwidth, link, trace.at(0)});
-    }
+    for (std::size_t i = 0; i < spec_.bandwidth_traces.size(); ++i) announce_trace_step(i, 0);
     if (spec_.warmup_s > 0) engine_.at(spec_.warmup_s, {0, kWarmupStep});
     if (spec_.horizon_s)
       engine_.at(*spec_.horizon_s, {std::numeric_limits<std::uint64_t>::max(), kHorizonStep});
@@ -98,6 +96,7 @@ class Simulation {
     engine_.run();
     if (failure_) std::rethrow_exception(failure_);
 
+    if (engine_.now() < spec_.warmup_s) engine_.reset_meters();  // nothing was measured
     trace_.measured_from_s = std::min(spec_.warmup_s, engine_.now());
     trace_.end_s = engine_.now();
     for (HostId host = 0; host < spec_.platform->host_count(); ++host)
@@ -120,7 +119,7 @@ class Simulation {
             .deadline_s = spec_.deadline_s,
             .bandwidth_bytes_per_s = bandwidth_,
             .history = spec_.history,
-            .seed = derive_seed(spec_.seed, source)};
+            .seed = derive_seed(spec_.seed, Stream::kPolicy, source)};
   }
 
   // Seconds by batch size; equal work on a host shares one vector, which is how the engine knows a batch.
@@ -384,17 +383,20 @@ class Simulation {
     });
   }
 
+  void announce_trace_step(std::size_t index, double date) {
+    if (date == std::numeric_limits<double>::infinity()) return;
+    const auto& [link, trace] = spec_.bandwidth_traces[index];
+    engine_.apply_at({date, Change::Kind::kBandwidth, link, trace.at(date), static_cast<int>(index)});
+  }
+
   void on_changed(const Change& change) {
     guarded([&] {
       const auto target = static_cast<std::size_t>(change.target);
       if (change.kind == Change::Kind::kBandwidth) {
         bandwidth_[target] = change.value;
-        for (const auto& [link, trace] : spec_.bandwidth_traces) {
-          if (link != change.target) continue;
-          const double next = trace.next_change(engine_.now());
-          if (next < std::numeric_limits<double>::infinity()) {
-            engine_.apply_at({next, Change::Kind::kBandwidth, link, trace.at(next)});
-          }
+        if (change.trace >= 0) {
+          const auto index = static_cast<std::size_t>(change.trace);
+          announce_trace_step(index, spec_.bandwidth_traces[index].second.next_change(engine_.now()));
         }
         return;
       }

@@ -93,12 +93,13 @@ TEST_CASE("latency model: efficiencies by kind, others by \"other\"") {
   CHECK(m.layer_s(g, g.find("join"), host("d", 1e3)) == doctest::Approx(0.64).epsilon(1e-12));
 }
 
-TEST_CASE("latency model: the catalogue gives rooflines and may say more") {
+TEST_CASE("latency model: the catalogue gives rooflines") {
   const auto path = std::filesystem::temp_directory_path() / "cdisim_latency_model_test.json";
   std::ofstream(path) << R"({"schema": 1, "devices": {
     "slow": {"title": "x", "peak_flop_per_s": {"value": 1, "source": "s"},
-             "efficiency": {"fc": {"value": 0.5, "source": "s"}}},
-    "plain": {"title": "y"}}})";
+             "efficiency": {"fc": {"value": 0.5, "source": "s"}, "other": {"value": 1, "source": "s"}}},
+    "plain": {"title": "y", "peak_flop_per_s": {"value": 1, "source": "s"},
+              "efficiency": {"other": {"value": 1, "source": "s"}}}}})";
   const LatencyModel m = LatencyModel::roofline(path);
   const LayerGraph g = fixture("chain3.json");
   CHECK(m.name() == "roofline");

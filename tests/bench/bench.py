@@ -110,7 +110,7 @@ def write_experiment(folder, devices, requests, variant):
             "sources": "tier:device",
             "arrivals": {"kind": "periodic", "period": "1s", "stagger": True},
             "requests": requests,
-            "policies": [{"name": "neurosurgeon", "partition_point": 2}],
+            "policies": [{"name": "neurosurgeon", "partition_point": 1}],
         },
     }
     for name, document in documents.items():

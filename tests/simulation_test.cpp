@@ -1,0 +1,1197 @@
+// The simulation against pencil and paper. Every case runs twice, in the engine's two halves and with
+// everything in SimGrid's solver, each in a child process of its own (SimGrid has one engine per process);
+// both must agree.
+#include "sim/simulation.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <map>
+#include <string>
+
+#include "sim/error.h"
+#include "sim/metrics.h"
+#include "sim/sweep.h"
+
+using namespace cdisim;
+
+namespace {
+
+const std::string kFixtures = std::string(CDISIM_SOURCE_DIR) + "/tests/fixtures/";
+
+// ---- layer graphs: every convolution has 1 Gflop ----
+
+// 5e8 multiply-adds without bias: 100 * 50 * 50 outputs of 10 * 10 * 20 inputs each, or the other way round.
+const std::string kToWide =
+    R"("kind": "conv", "kernel": [10, 10], "padding": [5, 5, 4, 4], "bias": false, "output": [100, 50, 50])";
+const std::string kToNarrow =
+    R"("kind": "conv", "kernel": [10, 10], "padding": [5, 5, 4, 4], "bias": false, "output": [20, 50, 50])";
+
+LayerGraph graph_of(const std::string& layers) {
+  const std::string text = R"({"schema": 1, "name": "g", "source": "test", "precision": "fp32",
+                               "input": {"shape": [20, 50, 50]}, "layers": [)" +
+                           layers + "]}";
+  return LayerGraph::parse(parse_json(text, "g.json"), "g.json");
+}
+
+// One layer: 200 kB -> 1 Gflop -> 1 MB.
+LayerGraph one_layer() {
+  return graph_of(R"({"name": "a", "inputs": ["input"], )" + kToWide + "}");
+}
+
+// Two layers: 200 kB -> 1 Gflop -> 1 MB -> 1 Gflop -> 200 kB.
+LayerGraph two_layers() {
+  return graph_of(R"({"name": "a", "inputs": ["input"], )" + kToWide +
+                  R"(}, {"name": "b", "inputs": ["a"], )" + kToNarrow + "}");
+}
+
+// stem (1 MB out), then left and right (200 kB each), then join: 50000 additions.
+LayerGraph fork_join() {
+  return graph_of(R"({"name": "stem", "inputs": ["input"], )" + kToWide +
+                  R"(}, {"name": "left", "inputs": ["stem"], )" + kToNarrow +
+                  R"(}, {"name": "right", "inputs": ["stem"], )" + kToNarrow +
+                  R"(}, {"name": "join", "kind": "add", "inputs": ["left", "right"]})");
+}
+
+// ---- platforms ----
+
+Platform pencil() {
+  return Platform::load(kFixtures + "pencil.xml");
+}
+constexpr HostId kDevice = 0, kServer = 1;  // 1 Gf and 10 Gf
+constexpr LinkId kNet = 0;                  // 1 MB/s, 10 ms
+
+Platform star() {
+  return Platform::load(kFixtures + "star.xml");
+}
+constexpr HostId kEdge = 0, kD0 = 1, kD1 = 2;  // two cores of 10 Gf; 1 Gf each
+constexpr LinkId kL0 = 0;                      // 1 MB/s, 1 ms; behind it the backbone of 10 MB/s, 5 ms
+
+// One host, without any link.
+Platform lone(const std::string& attributes, const std::string& properties = "") {
+  return Platform::parse(R"(<platform version="4.1"><zone id="z" routing="Full"><host id="host" )" +
+                             attributes + R"(><prop id="tier" value="device"/>)" + properties +
+                             "</host></zone></platform>",
+                         "lone.xml");
+}
+
+// ---- one run ----
+
+Plan plan_of(std::vector<Piece> pieces, std::vector<EdgeTransform> transforms = {}) {
+  Plan plan;
+  plan.pieces = std::move(pieces);
+  plan.transforms = std::move(transforms);
+  return plan;
+}
+
+// The same plan for every request of a source.
+class Fixed : public Policy {
+ public:
+  explicit Fixed(const std::map<HostId, Plan>& plans) : plans_(plans) {}
+  Plan plan(const Problem& problem) override { return plans_.at(problem.source); }
+
+ private:
+  const std::map<HostId, Plan>& plans_;
+};
+
+struct Case {
+  Platform platform;
+  LayerGraph graph;
+  std::map<HostId, Plan> plans;  // by source
+  LatencyModel model = {};       // hosts are known by their speed alone
+  PolicyFacts facts = {};
+  MakePolicy make_policy = {};  // empty: Fixed
+  RunSpec spec = {};
+
+  // One source unless more are added; one request after another, one request in all.
+  Case(Platform p, LayerGraph g, HostId source, Plan plan) : platform(std::move(p)), graph(std::move(g)) {
+    facts.name = "fixed";
+    spec.deadline_s = std::numeric_limits<double>::infinity();
+    spec.requests = 1;
+    spec.wire.result_bytes = 0;
+    spec.record_intervals = true;
+    add_source(source, std::move(plan));
+  }
+  void add_source(HostId source, Plan plan) {
+    spec.sources.push_back(source);
+    plans[source] = std::move(plan);
+  }
+  void batch(int size) {
+    spec.arrivals.kind = Arrivals::Kind::kBatch;
+    spec.arrivals.size = size;
+    spec.requests.reset();
+  }
+  void arrive(std::vector<double> dates) {
+    spec.arrivals.kind = Arrivals::Kind::kTrace;
+    spec.arrivals.dates_s = std::move(dates);
+    spec.requests.reset();
+  }
+  void periodic(double period_s, double horizon_s) {
+    spec.arrivals.kind = Arrivals::Kind::kPeriodic;
+    spec.arrivals.period_s = period_s;
+    spec.requests.reset();
+    spec.horizon_s = horizon_s;
+  }
+};
+
+// A trace on its way through a pipe.
+Json to_json(const Trace& trace) {
+  Json out = {{"measured_from", trace.measured_from_s}, {"end", trace.end_s}, {"replans", trace.replans}};
+  out["requests"] = out["intervals"] = out["hosts"] = Json::array();
+  for (const RequestRecord& r : trace.requests) {
+    out["requests"].push_back({r.source, r.exit, static_cast<int>(r.state), r.arrival_s, r.end_s, r.compute_s,
+                               r.transfer_s, r.queue_s});
+  }
+  for (const Interval& i : trace.intervals) {
+    out["intervals"].push_back(
+        {static_cast<int>(i.kind), i.resource, i.request, i.piece, i.start_s, i.end_s});
+  }
+  for (const HostMeter& h : trace.hosts) out["hosts"].push_back({h.energy_j, h.radio_energy_j, h.busy_s});
+  out["link_bytes"] = trace.link_bytes;
+  return out;
+}
+
+Trace from_json(const Json& json) {
+  Trace out;
+  out.measured_from_s = json["measured_from"];
+  out.end_s = json["end"];
+  out.replans = json["replans"];
+  for (const Json& r : json["requests"]) {
+    out.requests.push_back(
+        {r[0], r[1], static_cast<RequestState>(r[2].get<int>()), r[3], r[4], r[5], r[6], r[7]});
+  }
+  for (const Json& i : json["intervals"]) {
+    out.intervals.push_back({static_cast<Interval::Kind>(i[0].get<int>()), i[1], i[2], i[3], i[4], i[5]});
+  }
+  for (const Json& h : json["hosts"]) out.hosts.push_back({h[0], h[1], h[2]});
+  out.link_bytes = json["link_bytes"].get<std::vector<double>>();
+  return out;
+}
+
+Trace run_once(Case& c) {
+  c.spec.platform = &c.platform;
+  c.spec.graph = &c.graph;
+  c.spec.latency_model = c.spec.estimator = &c.model;
+  c.spec.estimator_wire = c.spec.wire;
+  const MakePolicy make = c.make_policy ? c.make_policy : [&c] { return std::make_unique<Fixed>(c.plans); };
+  return from_json(run_in_child([&] { return to_json(simulate(c.spec, c.facts, make)); }));
+}
+
+bool near(double a, double b) {
+  return std::abs(a - b) <= std::max(1e-9, 1e-9 * std::abs(b));
+}
+
+// At most max(1e-9, 1e-9 relative): x is near(x) of it.
+doctest::Approx exactly(double value) {
+  return doctest::Approx(value).epsilon(5e-10);
+}
+
+// What differs between the two halves of the engine and the solver alone; empty where all agrees.
+std::string difference(const Trace& a, const Trace& b) {
+  if (a.requests.size() != b.requests.size()) return "number of requests";
+  for (std::size_t i = 0; i < a.requests.size(); ++i) {
+    const RequestRecord &x = a.requests[i], &y = b.requests[i];
+    const std::string who = "request " + std::to_string(i);
+    if (x.source != y.source || x.exit != y.exit || x.state != y.state) return who;
+    if (!near(x.arrival_s, y.arrival_s)) return who + ": arrival";
+    if (!near(x.end_s, y.end_s))
+      return who + ": end " + std::to_string(x.end_s) + " and " + std::to_string(y.end_s);
+    if (!near(x.compute_s, y.compute_s)) return who + ": compute";
+    if (!near(x.transfer_s, y.transfer_s)) return who + ": transfer";
+    if (!near(x.queue_s, y.queue_s)) return who + ": queue";
+  }
+  for (std::size_t i = 0; i < a.hosts.size(); ++i) {
+    const HostMeter &x = a.hosts[i], &y = b.hosts[i];
+    if (!near(x.energy_j, y.energy_j)) return "energy of host " + std::to_string(i);
+    if (!near(x.radio_energy_j, y.radio_energy_j)) return "radio of host " + std::to_string(i);
+    if (!near(x.busy_s, y.busy_s)) return "busy time of host " + std::to_string(i);
+  }
+  for (std::size_t i = 0; i < a.link_bytes.size(); ++i) {
+    if (!near(a.link_bytes[i], b.link_bytes[i])) return "bytes of link " + std::to_string(i);
+  }
+  if (!near(a.end_s, b.end_s) || !near(a.measured_from_s, b.measured_from_s)) return "end";
+  if (a.replans != b.replans) return "replans";
+  if (a.intervals.size() != b.intervals.size()) return "number of intervals";
+  return "";
+}
+
+// Runs both; their parts add up, they agree.
+Trace run(Case c) {
+  c.spec.engine.full_solver = true;
+  const Trace full = run_once(c);
+  c.spec.engine.full_solver = false;
+  Trace halves = run_once(c);
+  CHECK(difference(halves, full) == "");
+  for (const RequestRecord& r : halves.requests) {
+    if (r.state != RequestState::kCompleted) continue;
+    CHECK(r.compute_s + r.transfer_s + r.queue_s == exactly(r.end_s - r.arrival_s));
+  }
+  return halves;
+}
+
+double latency(const Trace& trace, std::size_t request = 0) {
+  REQUIRE(request < trace.requests.size());
+  REQUIRE(trace.requests[request].state == RequestState::kCompleted);
+  return trace.requests[request].end_s - trace.requests[request].arrival_s;
+}
+
+int count(const Trace& trace, RequestState state) {
+  int n = 0;
+  for (const RequestRecord& r : trace.requests) n += r.state == state;
+  return n;
+}
+
+// Layer a on the device, b on the server.
+Plan split_plan(std::vector<EdgeTransform> transforms = {}) {
+  return plan_of({{{0}, kDevice}, {{1}, kServer}}, std::move(transforms));
+}
+Case split() {
+  return Case(pencil(), two_layers(), kDevice, split_plan());
+}
+// Both layers on the server.
+Case offloaded() {
+  return Case(pencil(), two_layers(), kDevice, plan_of({{{0, 1}, kServer}}));
+}
+
+}  // namespace
+
+// ---- one request ----
+
+TEST_CASE("simulation: the pencil case") {
+  // 1 Gflop at 1 Gf, 1 MB at 1 MB/s after 10 ms, 1 Gflop at 10 Gf: 1 + 0.01 + 1 + 0.1 = 2.11 s. The result's
+  // way back has neither bytes nor latency here.
+  const Platform platform = Platform::parse(R"(<platform version="4.1"><zone id="z" routing="Full">
+      <host id="device" speed="1Gf"><prop id="tier" value="device"/></host>
+      <host id="server" speed="10Gf"><prop id="tier" value="edge"/></host>
+      <link id="net" bandwidth="8Mbps" latency="10ms"/><link id="back" bandwidth="8Mbps" latency="0s"/>
+      <route src="device" dst="server" symmetrical="NO"><link_ctn id="net"/></route>
+      <route src="server" dst="device" symmetrical="NO"><link_ctn id="back"/></route></zone></platform>)",
+                                            "pencil_one_way.xml");
+  Case c(platform, two_layers(), kDevice, split_plan());
+  Trace t = run(c);
+  REQUIRE(t.requests.size() == 1);
+  CHECK(std::abs(latency(t) - 2.11) < 1e-9);
+  CHECK(t.requests[0].compute_s == exactly(1.1));
+  CHECK(t.requests[0].transfer_s == exactly(1.01));
+  CHECK(t.requests[0].queue_s == 0);
+  CHECK(t.end_s == exactly(2.11));
+
+  // SimGrid's TCP model, without cross-traffic: latency 13.01 fold, 97 % of the bandwidth:
+  // 1 + 0.1301 + 1 / 0.97 + 0.1 = 2.261 s.
+  c.spec.engine.network = NetworkModel::kLv08;
+  t = run(c);
+  CHECK(latency(t) == doctest::Approx(1.1 + 0.1301 + 1 / 0.97).epsilon(1e-6));
+}
+
+TEST_CASE("simulation: the result returns to the source") {
+  // pencil.xml: the way back costs its latency, and the bytes of the result: 2.11 + 0.01, + 200 kB at 1 MB/s.
+  Case c = split();
+  Trace t = run(c);
+  CHECK(latency(t) == exactly(2.12));
+  CHECK(t.requests[0].transfer_s == exactly(1.02));
+  CHECK(t.link_bytes[kNet] == exactly(1e6));
+  c.spec.wire.result_bytes.reset();
+  t = run(c);
+  CHECK(latency(t) == exactly(2.32));
+  CHECK(t.link_bytes[kNet] == exactly(1.2e6));
+  c.spec.wire = {300e3, 1.0, 0.0};  // 250 kB between the layers; the input stays on the device
+  CHECK(latency(run(c)) == exactly(1 + 0.26 + 0.1 + 0.01));
+}
+
+TEST_CASE("simulation: everything here, everything there") {
+  // Two layers on the device: 2 s. On the server: 0.01 + 0.2, 0.2 s, 0.01.
+  Trace t = run(Case(pencil(), two_layers(), kDevice, plan_of({{{0, 1}, kDevice}})));
+  CHECK(latency(t) == exactly(2));
+  CHECK(t.link_bytes[kNet] == 0);
+  t = run(offloaded());
+  CHECK(latency(t) == exactly(0.42));
+  CHECK(t.requests[0].transfer_s == exactly(0.22));
+  // Two pieces on one host are computed one after the other, with nothing sent in between.
+  t = run(Case(pencil(), two_layers(), kDevice, plan_of({{{0}, kDevice}, {{1}, kDevice}})));
+  CHECK(latency(t) == exactly(2));
+  // There and back: 0.01 + 0.2, 0.1, 0.01 + 1, 1.
+  t = run(Case(pencil(), two_layers(), kDevice, plan_of({{{0}, kServer}, {{1}, kDevice}})));
+  CHECK(latency(t) == exactly(2.32));
+}
+
+TEST_CASE("simulation: what the policy believes is not what happens") {
+  // The estimator's wire format does not reach the links.
+  Case c = split();
+  c.spec.platform = &c.platform;
+  c.spec.graph = &c.graph;
+  c.spec.latency_model = c.spec.estimator = &c.model;
+  c.spec.estimator_wire = {1.0, 1.0, 1.0};
+  const Trace t = from_json(run_in_child(
+      [&] { return to_json(simulate(c.spec, c.facts, [&c] { return std::make_unique<Fixed>(c.plans); })); }));
+  CHECK(latency(t) == exactly(2.12));
+}
+
+TEST_CASE("simulation: transforms") {
+  // Half the bytes for 0.5 Gflop on the device and 1 Gflop on the server; the result a quarter of 200 kB, for
+  // 0.2 Gflop on the server and 0.1 on the device: 1 + 0.5, 0.01 + 0.5, 0.1 + 0.1 + 0.02, 0.01 + 0.05, 0.1.
+  const EdgeTransform forth{0, 1, {.ratio = 0.5, .encode_flop = 5e8, .decode_flop = 1e9}};
+  const EdgeTransform back{1, kSourceEnd, {.ratio = 0.25, .encode_flop = 2e8, .decode_flop = 1e8}};
+  Case c(pencil(), two_layers(), kDevice, split_plan({forth, back}));
+  c.spec.wire.result_bytes.reset();
+  Trace t = run(c);
+  CHECK(latency(t) == exactly(1.5 + 0.51 + 0.22 + 0.06 + 0.1));
+  CHECK(t.requests[0].compute_s == exactly(1.82));
+  CHECK(t.requests[0].transfer_s == exactly(0.57));
+  CHECK(t.link_bytes[kNet] == exactly(550e3));
+  CHECK(t.hosts[kDevice].busy_s == exactly(1.6));
+  CHECK(t.hosts[kServer].busy_s == exactly(0.22));
+
+  // On the input: 0.1, 0.01 + 0.1, 0.05 + 0.2, 0.01.
+  c = Case(pencil(), two_layers(), kDevice,
+           plan_of({{{0, 1}, kServer}},
+                   {{kSourceEnd, 0, {.ratio = 0.5, .encode_flop = 1e8, .decode_flop = 5e8}}}));
+  CHECK(latency(run(c)) == exactly(0.1 + 0.11 + 0.25 + 0.01));
+
+  // Between pieces of one host nothing is coded.
+  c = Case(pencil(), two_layers(), kDevice, plan_of({{{0}, kDevice}, {{1}, kDevice}}, {forth}));
+  CHECK(latency(run(c)) == exactly(2));
+}
+
+TEST_CASE("simulation: a DAG takes its longest path") {
+  // d0 computes stem, left and join, the edge server right. right's way: stem 1, 1 MB 0.006 + 1, 0.1, 200 kB
+  // 0.006 + 0.2, join 5e-5. left is done after 2.
+  const Plan plan = plan_of({{{0}, kD0}, {{1}, kD0}, {{2}, kEdge}, {{3}, kD0}});
+  Case c(star(), fork_join(), kD0, plan);
+  Trace t = run(c);
+  CHECK(latency(t) == exactly(2.31205));
+  CHECK(t.requests[0].compute_s == exactly(1.10005));
+  CHECK(t.requests[0].transfer_s == exactly(1.212));
+  CHECK(t.requests[0].queue_s == 0);
+  CHECK(t.hosts[kD0].busy_s == exactly(2.00005));  // left too, though not on the critical path
+
+  // With 10 MB/s right is back after 1 + 0.106 + 0.1 + 0.026 = 1.232, and left decides.
+  c.platform.set_bandwidth(kL0, 10e6);
+  t = run(c);
+  CHECK(latency(t) == exactly(2.00005));
+  CHECK(t.requests[0].compute_s == exactly(2.00005));
+  CHECK(t.requests[0].transfer_s == 0);
+  CHECK(t.requests[0].queue_s == 0);
+
+  // Both branches on d0: right waits for left.
+  c.plans[kD0] = plan_of({{{0}, kD0}, {{1}, kD0}, {{2}, kD0}, {{3}, kD0}});
+  t = run(c);
+  CHECK(latency(t) == exactly(3.00005));
+  CHECK(t.requests[0].compute_s == exactly(2.00005));
+  CHECK(t.requests[0].queue_s == exactly(1));
+
+  // Both on the edge server, which has two cores. Its inputs travel as one tensor for each piece: two flows
+  // of 1 MB share 10 MB/s and take 0.006 + 0.2; both results 0.006 + 0.04. Then join.
+  c.plans[kD0] = plan_of({{{0}, kD0}, {{1}, kEdge}, {{2}, kEdge}, {{3}, kD0}});
+  t = run(c);
+  CHECK(latency(t) == exactly(1 + 0.206 + 0.1 + 0.046 + 5e-5));
+  CHECK(t.requests[0].queue_s == 0);
+}
+
+// ---- queues ----
+
+TEST_CASE("simulation: one core serves one request at a time") {
+  Case c(pencil(), two_layers(), kDevice, plan_of({{{0, 1}, kDevice}}));
+  c.batch(3);
+  const Trace t = run(c);
+  REQUIRE(t.requests.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(latency(t, i) == exactly(2.0 * static_cast<double>(i + 1)));
+    CHECK(t.requests[i].compute_s == exactly(2));
+    CHECK(t.requests[i].queue_s == exactly(2.0 * static_cast<double>(i)));
+  }
+  CHECK(t.end_s == exactly(6));
+  CHECK(t.hosts[kDevice].busy_s == exactly(6));
+}
+
+TEST_CASE("simulation: two cores serve two") {
+  Case c(star(), two_layers(), kEdge, plan_of({{{0, 1}, kEdge}}));
+  c.batch(2);
+  Trace t = run(c);
+  CHECK(latency(t, 0) == exactly(0.2));
+  CHECK(latency(t, 1) == exactly(0.2));
+  CHECK(t.requests[1].queue_s == 0);
+  CHECK(t.hosts[kEdge].busy_s == exactly(0.2));
+  c.batch(3);
+  t = run(c);
+  CHECK(latency(t, 2) == exactly(0.4));
+  CHECK(t.requests[2].queue_s == exactly(0.2));
+}
+
+TEST_CASE("simulation: requests share a link") {
+  // Two inputs of 200 kB at once, 0.5 MB/s each: 0.01 + 0.4. Then the server: 0.2 and 0.4; 0.01 back.
+  Case c = offloaded();
+  c.batch(2);
+  Trace t = run(c);
+  CHECK(latency(t, 0) == exactly(0.62));
+  CHECK(latency(t, 1) == exactly(0.82));
+  CHECK(t.requests[1].queue_s == exactly(0.2));
+  CHECK(t.requests[1].transfer_s == exactly(0.42));
+
+  // The second one comes at 0.11: the first is alone until the second's latency has passed at 0.12 and then
+  // has 90 kB left, done at 0.30. The second has 110 kB left then, done at 0.41; the server is free at 0.5.
+  c.arrive({0, 0.11});
+  t = run(c);
+  CHECK(latency(t, 0) == exactly(0.30 + 0.2 + 0.01));
+  CHECK(t.requests[1].transfer_s == exactly(0.41 - 0.11 + 0.01));
+  CHECK(t.requests[1].queue_s == exactly(0.5 - 0.41));
+  CHECK(t.requests[1].end_s == exactly(0.71));
+}
+
+TEST_CASE("simulation: batches") {
+  // n requests take 0.05 + 0.1 n s. At most 4, the first waits at most 50 ms.
+  const LatencyModel model = LatencyModel::parse(
+      parse_json(R"({"schema": 1, "name": "gpu", "devices": {"gpu": {"kind": "roofline", "source": "assumed",
+                     "layer_overhead_s": {"value": 0.05, "source": "assumed"}}}})",
+                 "gpu.json"),
+      "gpu.json");
+  const Platform gpu =
+      lone("speed=\"10Gf\"", R"(<prop id="device_type" value="gpu"/><prop id="discipline" value="batch"/>
+      <prop id="max_batch" value="4"/><prop id="max_wait" value="50ms"/>)");
+  Case c(gpu, one_layer(), 0, plan_of({{{0}, 0}}));
+  c.model = model;
+
+  SUBCASE("one waits in vain") {
+    const Trace t = run(c);
+    CHECK(latency(t) == exactly(0.05 + 0.15));
+    CHECK(t.requests[0].queue_s == exactly(0.05));
+    CHECK(t.requests[0].compute_s == exactly(0.15));
+  }
+  SUBCASE("who comes within the wait goes along") {
+    // Starts at 0.05 with three: ends at 0.05 + 0.35. The fourth, at 0.06, waits until 0.40: 0.15 alone.
+    c.arrive({0, 0.02, 0.04, 0.06});
+    const Trace t = run(c);
+    for (const std::size_t i : {0u, 1u, 2u}) {
+      CHECK(t.requests[i].end_s == exactly(0.40));
+      CHECK(t.requests[i].compute_s == exactly(0.35));
+      CHECK(t.requests[i].queue_s == exactly(0.05 - t.requests[i].arrival_s));
+    }
+    CHECK(t.requests[3].end_s == exactly(0.55));
+    CHECK(t.requests[3].queue_s == exactly(0.34));
+    CHECK(t.hosts[0].busy_s == exactly(0.5));
+  }
+  SUBCASE("a full batch starts at once") {
+    // Four start at 0 and take 0.45; two at 0.45, whose wait is over: 0.25.
+    c.arrive({0, 0, 0, 0, 0.01, 0.02});
+    const Trace t = run(c);
+    for (const std::size_t i : {0u, 1u, 2u, 3u}) {
+      CHECK(t.requests[i].end_s == exactly(0.45));
+      CHECK(t.requests[i].queue_s == 0);
+    }
+    CHECK(t.requests[4].end_s == exactly(0.70));
+    CHECK(t.requests[5].end_s == exactly(0.70));
+    CHECK(t.requests[5].queue_s == exactly(0.43));
+  }
+  SUBCASE("a batch fills up while it waits") {
+    c.arrive({0, 0.01, 0.02, 0.03});
+    const Trace t = run(c);
+    for (std::size_t i = 0; i < 4; ++i) CHECK(t.requests[i].end_s == exactly(0.03 + 0.45));
+  }
+  SUBCASE("different work makes different batches") {
+    // Two pieces: a of both at 0.05, 0.25 s; b of both is ready at 0.30, waits 0.05, takes 0.25.
+    c.graph = two_layers();
+    c.plans[0] = plan_of({{{0}, 0}, {{1}, 0}});
+    c.batch(2);
+    const Trace t = run(c);
+    for (std::size_t i = 0; i < 2; ++i) {
+      CHECK(latency(t, i) == exactly(0.6));
+      CHECK(t.requests[i].queue_s == exactly(0.1));
+    }
+    // 0 and 0.31: the first is at b (0.20 to 0.25 waiting, until 0.40) when the second's a comes and waits
+    // until 0.40, past its own 0.36: 0.55; its b waits until 0.60.
+    c.arrive({0, 0.31});
+    const Trace u = run(c);
+    CHECK(u.requests[0].end_s == exactly(0.40));
+    CHECK(u.requests[1].end_s == exactly(0.75));
+    CHECK(u.requests[1].queue_s == exactly(0.09 + 0.05));
+  }
+  SUBCASE("lost together") {
+    c.batch(3);
+    c.spec.changes = {{0.1, Change::Kind::kHostState, 0, 0}};
+    const Trace t = run(c);
+    CHECK(count(t, RequestState::kLost) == 3);
+    for (const RequestRecord& r : t.requests) CHECK(r.end_s == exactly(0.1));
+  }
+}
+
+TEST_CASE("simulation: a shared processor") {
+  // Two equal jobs of 0.1 s share one core: 0.2 s each, none waits.
+  const std::string shared = R"(<prop id="discipline" value="shared"/>)";
+  Case c(lone("speed=\"10Gf\"", shared), one_layer(), 0, plan_of({{{0}, 0}}));
+  c.batch(2);
+  Trace t = run(c);
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(latency(t, i) == exactly(0.2));
+    CHECK(t.requests[i].queue_s == 0);
+    CHECK(t.requests[i].compute_s == exactly(0.2));
+  }
+  CHECK(t.hosts[0].busy_s == exactly(0.2));
+  // The second comes at 0.05: 0.05 of the first is left, which takes 0.1; then 0.05 of the second.
+  c.arrive({0, 0.05});
+  t = run(c);
+  CHECK(t.requests[0].end_s == exactly(0.15));
+  CHECK(t.requests[1].end_s == exactly(0.2));
+  // One job uses one of two cores; three share two: 0.15 s.
+  c = Case(lone("speed=\"10Gf\" core=\"2\"", shared), one_layer(), 0, plan_of({{{0}, 0}}));
+  CHECK(latency(run(c)) == exactly(0.1));
+  c.batch(3);
+  t = run(c);
+  for (std::size_t i = 0; i < 3; ++i) CHECK(latency(t, i) == exactly(0.15));
+}
+
+// ---- arrivals ----
+
+TEST_CASE("simulation: closed loop") {
+  // Two clients on a device that takes 2 s, half a second of thought: A 0-2, B 0-4, A 2.5-6, B 4.5-8.
+  Case c(pencil(), two_layers(), kDevice, plan_of({{{0, 1}, kDevice}}));
+  c.spec.arrivals.clients = 2;
+  c.spec.arrivals.think_s = 0.5;
+  c.spec.requests = 4;
+  Trace t = run(c);
+  REQUIRE(t.requests.size() == 4);
+  const std::vector<double> arrivals{0, 0, 2.5, 4.5}, ends{2, 4, 6, 8};
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(t.requests[i].arrival_s == exactly(arrivals[i]));
+    CHECK(t.requests[i].end_s == exactly(ends[i]));
+  }
+  CHECK(t.end_s == exactly(8));
+  // Until a horizon instead: at 5 the third is under way and the fourth waits.
+  c.spec.requests.reset();
+  c.spec.horizon_s = 5;
+  t = run(c);
+  CHECK(t.requests.size() == 4);
+  CHECK(count(t, RequestState::kCompleted) == 2);
+  CHECK(count(t, RequestState::kInFlight) == 2);
+  CHECK(t.end_s == exactly(5));
+}
+
+TEST_CASE("simulation: a closed loop whose requests take no time is an input error") {
+  const LayerGraph nothing = graph_of(R"({"name": "a", "kind": "dropout", "inputs": ["input"]})");
+  Case c(pencil(), nothing, kDevice, plan_of({{{0}, kDevice}}));
+  c.spec.requests.reset();
+  c.spec.horizon_s = 1;
+  CHECK_THROWS_AS(run_once(c), InputError);
+  // With a number of requests, or in an open loop, it is none.
+  c.spec.horizon_s.reset();
+  c.spec.requests = 5;
+  const Trace t = run(c);
+  CHECK(count(t, RequestState::kCompleted) == 5);
+  CHECK(t.end_s == 0);
+}
+
+TEST_CASE("simulation: batch, periodic and trace arrivals") {
+  Case c(star(), two_layers(), kD0, plan_of({{{0, 1}, kEdge}}));
+  c.add_source(kD1, plan_of({{{0, 1}, kD1}}));
+  c.batch(2);
+  Trace t = run(c);
+  REQUIRE(t.requests.size() == 4);  // of each source
+  for (const RequestRecord& r : t.requests) CHECK(r.arrival_s == 0);
+
+  // Periodic with stagger: d0 at 0, 3, 6; d1 at 1.5, 4.5. On d1 each takes 2 s.
+  c.periodic(3, 7);
+  c.spec.arrivals.stagger = true;
+  t = run(c);
+  REQUIRE(t.requests.size() == 5);
+  for (std::size_t i = 0; i < 5; ++i) {
+    CHECK(t.requests[i].arrival_s == exactly(1.5 * static_cast<double>(i)));
+    CHECK(t.requests[i].source == static_cast<int>(i % 2));
+  }
+  CHECK(latency(t, 3) == exactly(2));
+  CHECK(count(t, RequestState::kCompleted) == 5);
+  CHECK(t.end_s == exactly(7));
+
+  // A trace ends with its last result; the same dates at each source.
+  c.arrive({0.5, 4});
+  c.spec.horizon_s.reset();
+  t = run(c);
+  REQUIRE(t.requests.size() == 4);
+  CHECK(t.requests[0].arrival_s == 0.5);
+  CHECK(t.requests[2].arrival_s == 4);
+  CHECK(t.end_s == exactly(6));
+  // Dates at and after the horizon do not arrive.
+  c.spec.horizon_s = 4;
+  CHECK(run(c).requests.size() == 2);
+}
+
+TEST_CASE("simulation: Poisson arrivals follow the seed") {
+  Case c(pencil(), one_layer(), kServer, plan_of({{{0}, kServer}}));
+  c.spec.arrivals.kind = Arrivals::Kind::kPoisson;
+  c.spec.arrivals.period_s = 0.2;
+  c.spec.requests = 50;
+  c.spec.seed = 3;
+  const Trace t = run(c);
+  REQUIRE(t.requests.size() >= 50);
+  ArrivalDates dates(c.spec.arrivals, 0, 1, 3);
+  double free_s = 0;
+  for (std::size_t i = 0; i < 50; ++i) {
+    CHECK(t.requests[i].arrival_s == exactly(*dates.next()));
+    // Served in order, 0.1 s each.
+    free_s = std::max(free_s, t.requests[i].arrival_s) + 0.1;
+    CHECK(t.requests[i].end_s == exactly(free_s));
+  }
+  CHECK(count(t, RequestState::kCompleted) == 50);
+  c.spec.seed = 4;
+  CHECK(run_once(c).requests[0].arrival_s != t.requests[0].arrival_s);
+}
+
+TEST_CASE("simulation: the random numbers of a policy are not those of the arrivals") {
+  class Seeded : public Policy {
+   public:
+    explicit Seeded(std::uint64_t& seed) : seed_(seed) {}
+    Plan plan(const Problem& problem) override {
+      seed_ = problem.seed;
+      return split_plan();
+    }
+
+   private:
+    std::uint64_t& seed_;
+  };
+  Case c = split();
+  c.spec.arrivals.kind = Arrivals::Kind::kPoisson;
+  c.spec.platform = &c.platform;
+  c.spec.graph = &c.graph;
+  c.spec.latency_model = c.spec.estimator = &c.model;
+  const Json dates = run_in_child([&]() -> Json {
+    std::uint64_t seed = 0;
+    const Trace trace = simulate(c.spec, c.facts, [&seed] { return std::make_unique<Seeded>(seed); });
+    return {trace.requests[0].arrival_s, Random(seed).exponential(c.spec.arrivals.period_s)};
+  });
+  CHECK(dates[0] != dates[1]);
+}
+
+TEST_CASE("simulation: warm-up, horizon, in flight") {
+  // 2 s on the device every 4 s from 0. Measured from 4 to 9: busy 4-6 and 8-9, the third still under way.
+  Case c(pencil(), two_layers(), kDevice, plan_of({{{0, 1}, kDevice}}));
+  c.periodic(4, 9);
+  c.spec.warmup_s = 4;
+  const Trace t = run(c);
+  REQUIRE(t.requests.size() == 3);
+  CHECK(t.measured_from_s == exactly(4));
+  CHECK(t.end_s == exactly(9));
+  CHECK(t.requests[2].state == RequestState::kInFlight);
+  CHECK(t.hosts[kDevice].busy_s == exactly(3));
+  CHECK(t.hosts[kDevice].energy_j == exactly(3 * 3 + 2 * 1));
+  CHECK(t.hosts[kDevice].radio_energy_j == exactly(0.1 * 5));
+  CHECK(t.hosts[kServer].energy_j == exactly(10 * 5));
+  c.spec.platform = &c.platform;
+  c.spec.graph = &c.graph;
+  const Json m = aggregate({summarise(c.spec, t)});
+  CHECK(m["requests"] == Json({{"arrived", 2}, {"completed", 1}, {"lost", 0}, {"in_flight", 1}}));
+  CHECK(m["throughput_per_s"].get<double>() == exactly(1.0 / 5));
+
+  // A run that ends before its warm-up measures nothing.
+  Case brief = split();
+  brief.spec.warmup_s = 10;
+  const Trace nothing = run(brief);
+  CHECK(nothing.measured_from_s == nothing.end_s);
+  CHECK(nothing.hosts[kDevice].energy_j == 0);
+  CHECK(nothing.link_bytes[kNet] == 0);
+
+  // A horizon may lie beyond the last request: the platform idles.
+  Case late(pencil(), two_layers(), kDevice, plan_of({{{0, 1}, kDevice}}));
+  late.batch(1);
+  late.spec.horizon_s = 10;
+  CHECK(run(late).hosts[kDevice].energy_j == exactly(2 * 3 + 8 * 1));
+}
+
+TEST_CASE("simulation: what ends on the horizon, or as its host or link goes off, has ended") {
+  // 2 s on the device from 0, 4 and 8; all dates are exact in binary.
+  Case c(pencil(), two_layers(), kDevice, plan_of({{{0, 1}, kDevice}}));
+  c.periodic(4, 10);
+  CHECK(count(run(c), RequestState::kCompleted) == 3);
+  c.periodic(4, 11);
+  c.spec.changes = {{6, Change::Kind::kHostState, kDevice, 0}, {7, Change::Kind::kHostState, kDevice, 1}};
+  CHECK(count(run(c), RequestState::kCompleted) == 3);
+  // 1 Gflop, then 2^20 B at 2^20 B/s after 2^-7 s: the transfer ends as the link goes off.
+  Case t(pencil(), two_layers(), kDevice, split_plan());
+  t.platform.set_bandwidth(kNet, 1 << 20);
+  t.platform.set_latency(kNet, 0x1p-7, "test");
+  t.spec.wire.bytes_per_element = (1 << 20) / 250e3;
+  t.spec.requests.reset();
+  t.batch(1);
+  t.spec.horizon_s = 3;
+  t.spec.changes = {{2 + 0x1p-7, Change::Kind::kLinkState, kNet, 0},
+                    {2.0625, Change::Kind::kLinkState, kNet, 1}};
+  CHECK(latency(run(t)) == exactly(2 + 0x1p-7 + 0.1 + 0x1p-7));
+  // Two that share it, 2^18 B each, end together after 2^-7 + 1/2 s. Then 0.2 s each on the server.
+  t.plans[kDevice] = plan_of({{{0, 1}, kServer}});
+  t.spec.wire.input_bytes = 1 << 18;
+  t.batch(2);
+  t.spec.changes = {{0.5 + 0x1p-7, Change::Kind::kLinkState, kNet, 0},
+                    {0.5625, Change::Kind::kLinkState, kNet, 1}};
+  const Trace both = run(t);
+  CHECK(latency(both, 0) == exactly(0.5 + 0x1p-7 + 0.2 + 0x1p-7));
+  CHECK(latency(both, 1) == exactly(0.5 + 0x1p-7 + 0.4 + 0x1p-7));
+}
+
+TEST_CASE("simulation: many short steps in a row do not drift") {
+  // 20000 requests of 10 us, one after another: the last ends at 0.2 s in both halves.
+  Case c(lone("speed=\"100Tf\""), one_layer(), 0, plan_of({{{0}, 0}}));
+  c.spec.requests = 20000;
+  c.spec.record_intervals = false;
+  const Trace t = run(c);
+  CHECK(t.end_s == exactly(0.2));
+}
+
+// ---- changes ----
+
+TEST_CASE("simulation: a link fails in mid-transfer") {
+  // The transfer, under way from 1 to 2.01, is lost at 1.5. The client asks again 1 s later: 2.5 + 2.12.
+  Case c = split();
+  c.spec.requests = 2;
+  c.spec.changes = {{1.5, Change::Kind::kLinkState, kNet, 0}, {2, Change::Kind::kLinkState, kNet, 1}};
+  Trace t = run(c);
+  REQUIRE(t.requests.size() == 2);
+  CHECK(t.requests[0].state == RequestState::kLost);
+  CHECK(t.requests[0].end_s == exactly(1.5));
+  CHECK(t.requests[0].compute_s == exactly(1));
+  CHECK(t.requests[0].transfer_s == exactly(0.5));
+  CHECK(t.requests[1].arrival_s == exactly(2.5));
+  CHECK(t.requests[1].end_s == exactly(4.62));
+  CHECK(t.link_bytes[kNet] == exactly(1e6));  // what was lost has not crossed
+
+  // Who thinks asks again after that.
+  c.spec.arrivals.think_s = 0.25;
+  t = run(c);
+  CHECK(t.requests[1].arrival_s == exactly(1.75));
+  CHECK(t.requests[1].end_s == exactly(1.75 + 2.12));
+
+  // Off until 5: the transfers of 2.5 + 1 and 4.5 + 1 find it off, or not.
+  c.spec.arrivals.think_s = 0;
+  c.spec.requests = 3;
+  c.spec.changes[1].date_s = 5;
+  t = run(c);
+  REQUIRE(t.requests.size() == 3);
+  CHECK(t.requests[1].state == RequestState::kLost);
+  CHECK(t.requests[1].end_s == exactly(3.5));
+  CHECK(t.requests[1].transfer_s == exactly(0));
+  CHECK(t.requests[2].arrival_s == exactly(4.5));
+  CHECK(latency(t, 2) == exactly(2.12));
+}
+
+TEST_CASE("simulation: a link that fails concerns the branch that uses it") {
+  // right's tensor (1 to 2.006 s) is lost at 1.5, while left goes on until 2; asked again at 2.5.
+  Case c(star(), fork_join(), kD0, plan_of({{{0}, kD0}, {{1}, kD0}, {{2}, kEdge}, {{3}, kD0}}));
+  c.spec.requests = 2;
+  c.spec.changes = {{1.5, Change::Kind::kLinkState, kL0, 0}, {2.4, Change::Kind::kLinkState, kL0, 1}};
+  const Trace t = run(c);
+  CHECK(t.requests[0].state == RequestState::kLost);
+  CHECK(t.requests[0].end_s == exactly(1.5));
+  CHECK(t.requests[1].arrival_s == exactly(2.5));
+  CHECK(latency(t, 1) == exactly(2.31205));
+  CHECK(t.hosts[kD0].busy_s == exactly(2 + 2.00005));
+}
+
+TEST_CASE("simulation: two transfers fail together") {
+  Case c = offloaded();
+  c.batch(2);
+  c.spec.changes = {{0.1, Change::Kind::kLinkState, kNet, 0}};
+  const Trace t = run(c);
+  CHECK(count(t, RequestState::kLost) == 2);
+  CHECK(t.end_s == exactly(0.1));
+  CHECK(t.link_bytes[kNet] == 0);
+}
+
+TEST_CASE("simulation: a host fails while it computes") {
+  // The server works on it from 2.01 to 2.11 and goes off at 2.05.
+  Case c = split();
+  c.spec.requests = 2;
+  c.spec.changes = {{2.05, Change::Kind::kHostState, kServer, 0}, {4, Change::Kind::kHostState, kServer, 1}};
+  Trace t = run(c);
+  CHECK(t.requests[0].state == RequestState::kLost);
+  CHECK(t.requests[0].end_s == exactly(2.05));
+  CHECK(t.requests[0].compute_s == exactly(1.04));
+  CHECK(t.requests[1].arrival_s == exactly(3.05));  // its tensor leaves at 4.05
+  CHECK(latency(t, 1) == exactly(2.12));
+  CHECK(t.hosts[kServer].busy_s == exactly(0.04 + 0.1));
+
+  // Off at 1.5, while the tensor is on its way there.
+  c.spec.changes[0].date_s = 1.5;
+  t = run(c);
+  CHECK(t.requests[0].end_s == exactly(1.5));
+  CHECK(t.requests[1].arrival_s == exactly(2.5));
+  CHECK(t.requests[1].state == RequestState::kLost);  // leaves at 3.5, the server is still off
+  CHECK(t.requests[1].end_s == exactly(3.5));
+
+  // The source itself: what arrives while it is off is lost at once, and so on until 2.5.
+  c.spec.changes = {{0.5, Change::Kind::kHostState, kDevice, 0}, {2, Change::Kind::kHostState, kDevice, 1}};
+  c.spec.requests = 3;
+  t = run(c);
+  REQUIRE(t.requests.size() == 3);
+  CHECK(t.requests[0].end_s == exactly(0.5));
+  CHECK(t.requests[1].arrival_s == exactly(1.5));
+  CHECK(t.requests[1].end_s == exactly(1.5));
+  CHECK(t.requests[2].arrival_s == exactly(2.5));
+  CHECK(latency(t, 2) == exactly(2.12));
+  // Off it draws 0.5 W: 0.5 s busy, 1.5 s off, 0.5 s idle, 1 s busy, 1.12 s idle.
+  CHECK(t.hosts[kDevice].energy_j == exactly(0.5 * 3 + 1.5 * 0.5 + 0.5 * 1 + 1 * 3 + 1.12 * 1));
+}
+
+TEST_CASE("simulation: a host that fails loses its queue, and serves again") {
+  // Three on the device at once, off from 3 to 3.5: the first is done, the second and third are lost. Two
+  // more arrive at 4.
+  Case c(pencil(), two_layers(), kDevice, plan_of({{{0, 1}, kDevice}}));
+  c.arrive({0, 0, 0, 4, 4});
+  c.spec.changes = {{3, Change::Kind::kHostState, kDevice, 0}, {3.5, Change::Kind::kHostState, kDevice, 1}};
+  const Trace t = run(c);
+  REQUIRE(t.requests.size() == 5);
+  CHECK(latency(t, 0) == exactly(2));
+  for (const std::size_t i : {1u, 2u}) {
+    CHECK(t.requests[i].state == RequestState::kLost);
+    CHECK(t.requests[i].end_s == exactly(3));
+  }
+  CHECK(latency(t, 3) == exactly(2));
+  CHECK(latency(t, 4) == exactly(4));
+  CHECK(t.hosts[kDevice].busy_s == exactly(3 + 4));
+  // The second had waited for 2 s and computed for 1 s, the third waited for 3 s.
+  CHECK(t.requests[1].queue_s == exactly(2));
+  CHECK(t.requests[1].compute_s == exactly(1));
+  CHECK(t.requests[2].queue_s == exactly(3));
+  CHECK(t.requests[2].compute_s == exactly(0));
+  double computed = 0;
+  for (const Interval& i : t.intervals) {
+    if (i.kind == Interval::Kind::kCompute) computed += i.end_s - i.start_s;
+  }
+  CHECK(computed == exactly(7));
+}
+
+TEST_CASE("simulation: a shared processor and a batch in waiting fail") {
+  Case c(lone("speed=\"10Gf\"", R"(<prop id="discipline" value="shared"/>)"), one_layer(), 0,
+         plan_of({{{0}, 0}}));
+  c.arrive({0, 0, 1, 1});
+  c.spec.changes = {{0.125, Change::Kind::kHostState, 0, 0}, {0.5, Change::Kind::kHostState, 0, 1}};
+  Trace t = run(c);
+  for (const std::size_t i : {0u, 1u}) {
+    CHECK(t.requests[i].state == RequestState::kLost);
+    CHECK(t.requests[i].end_s == exactly(0.125));
+  }
+  CHECK(latency(t, 2) == exactly(0.2));
+  CHECK(latency(t, 3) == exactly(0.2));
+  CHECK(t.hosts[0].busy_s == exactly(0.125 + 0.2));
+
+  // Two wait for a third, at most 2 s; the host goes off after 1 s. Those of 3 wait 2 s and take 0.2 s.
+  c.platform = lone("speed=\"10Gf\"", R"(<prop id="discipline" value="batch"/><prop id="max_batch" value="3"/>
+      <prop id="max_wait" value="2s"/>)");
+  c.arrive({0, 0.5, 3, 3});
+  c.spec.changes = {{1, Change::Kind::kHostState, 0, 0}, {1.5, Change::Kind::kHostState, 0, 1}};
+  t = run(c);
+  for (const std::size_t i : {0u, 1u}) {
+    CHECK(t.requests[i].state == RequestState::kLost);
+    CHECK(t.requests[i].end_s == exactly(1));
+    CHECK(t.requests[i].compute_s == exactly(0));
+  }
+  CHECK(latency(t, 2) == exactly(2.2));
+  CHECK(latency(t, 3) == exactly(2.2));
+}
+
+TEST_CASE("simulation: what arrives is completed, lost or in flight") {
+  // Every 0.5 s one; the device takes 1 s, so request i leaves it at i + 1 and is back at i + 2.12. The link
+  // is off from 3.5 to 3.75, which costs request 2. At 7.9 requests 6 to 15 are under way or waiting.
+  Case c = split();
+  c.periodic(0.5, 7.9);
+  c.spec.changes = {{3.5, Change::Kind::kLinkState, kNet, 0}, {3.75, Change::Kind::kLinkState, kNet, 1}};
+  const Trace t = run(c);
+  REQUIRE(t.requests.size() == 16);
+  for (std::size_t i = 0; i < 16; ++i) {
+    CAPTURE(i);
+    const auto expected = i == 2  ? RequestState::kLost
+                          : i < 6 ? RequestState::kCompleted
+                                  : RequestState::kInFlight;
+    CHECK(t.requests[i].state == expected);
+    if (expected == RequestState::kCompleted)
+      CHECK(t.requests[i].end_s == exactly(static_cast<double>(i) + 2.12));
+  }
+  c.spec.platform = &c.platform;
+  c.spec.graph = &c.graph;
+  CHECK(aggregate({summarise(c.spec, t)})["requests"] ==
+        Json({{"arrived", 16}, {"completed", 5}, {"lost", 1}, {"in_flight", 10}}));
+}
+
+TEST_CASE("simulation: the bandwidth changes in mid-transfer") {
+  // Half of the 1 MB has crossed at 1.51; the other half at 0.5 MB/s takes 1 s, until 2.51.
+  Case c = split();
+  c.spec.changes = {{1.51, Change::Kind::kBandwidth, kNet, 0.5e6}};
+  CHECK(latency(run(c)) == exactly(2.51 + 0.1 + 0.01));
+  // Before the data flow: 1.01 + 0.5.
+  c.spec.changes = {{1.005, Change::Kind::kBandwidth, kNet, 2e6}};
+  CHECK(latency(run(c)) == exactly(1.51 + 0.1 + 0.01));
+  // Twice: 0.25 MB until 1.26, 0.25 at 0.25 MB/s until 2.26, the rest at 1 MB/s until 2.76.
+  c.spec.changes = {{1.26, Change::Kind::kBandwidth, kNet, 0.25e6},
+                    {2.26, Change::Kind::kBandwidth, kNet, 1e6}};
+  CHECK(latency(run(c)) == exactly(2.76 + 0.1 + 0.01));
+  // After the end it changes nothing.
+  c.spec.changes = {{2.05, Change::Kind::kBandwidth, kNet, 0.5e6}};
+  CHECK(latency(run(c)) == exactly(2.12));
+  // Two transfers: 100 kB each until 0.21, then 1 MB/s each: 0.31. Then 0.2 s each on the server.
+  c = offloaded();
+  c.batch(2);
+  c.spec.changes = {{0.21, Change::Kind::kBandwidth, kNet, 2e6}};
+  const Trace t = run(c);
+  CHECK(latency(t, 0) == exactly(0.31 + 0.2 + 0.01));
+  CHECK(latency(t, 1) == exactly(0.31 + 0.4 + 0.01));
+}
+
+TEST_CASE("simulation: bandwidth traces") {
+  // As above: half the bandwidth from 1.51 on.
+  Case c = split();
+  c.spec.bandwidth_traces = {
+      {kNet, {.start_s = {0, 1.51}, .bandwidth_bytes_per_s = {1e6, 0.5e6}, .length_s = 2, .repeat = false}}};
+  CHECK(latency(run(c)) == exactly(2.62));
+  // 1 MB/s in even seconds, half of it in odd ones. From 1.01: 0.495 MB until 2, 0.505 MB until 2.505.
+  c.spec.bandwidth_traces = {
+      {kNet, {.start_s = {0, 1}, .bandwidth_bytes_per_s = {1e6, 0.5e6}, .length_s = 2, .repeat = true}}};
+  CHECK(latency(run(c)) == exactly(2.505 + 0.1 + 0.01));
+  // The trace's first value counts from the start, not the platform's.
+  c.spec.bandwidth_traces = {
+      {kNet, {.start_s = {0}, .bandwidth_bytes_per_s = {4e6}, .length_s = 1, .repeat = true}}};
+  CHECK(latency(run(c)) == exactly(1 + 0.01 + 0.25 + 0.1 + 0.01));
+}
+
+TEST_CASE("simulation: the power state changes in mid-computation") {
+  // 1 Gflop at 2 Gf; half of it is done at 0.25, the rest takes 0.5 s at 1 Gf. 3 W, then 1.5 W.
+  const std::string watts = R"(<prop id="wattage_per_state" value="1:3,0.5:1.5"/>)";
+  Case c(lone("speed=\"2Gf,1Gf\"", watts), one_layer(), 0, plan_of({{{0}, 0}}));
+  c.spec.changes = {{0.25, Change::Kind::kPowerState, 0, 1}};
+  Trace t = run(c);
+  CHECK(latency(t) == exactly(0.75));
+  CHECK(t.hosts[0].energy_j == exactly(0.25 * 3 + 0.5 * 1.5));
+  // Back again at 0.5: a quarter is left, 0.125 s.
+  c.spec.changes.push_back({0.5, Change::Kind::kPowerState, 0, 0});
+  CHECK(latency(run(c)) == exactly(0.625));
+  // While nothing runs: idle at 1 W and 0.5 W; the second request takes 1 s.
+  c.arrive({0, 2});
+  c.spec.changes = {{1, Change::Kind::kPowerState, 0, 1}};
+  t = run(c);
+  CHECK(latency(t, 1) == exactly(1));
+  CHECK(t.hosts[0].energy_j == exactly(0.5 * 3 + 0.5 * 1 + 1 * 0.5 + 1 * 1.5));
+  // From the start in state 1.
+  c = Case(lone("speed=\"2Gf,1Gf\" pstate=\"1\"", watts), one_layer(), 0, plan_of({{{0}, 0}}));
+  CHECK(latency(run(c)) == exactly(1));
+  // Shared: two jobs, a quarter of each is done at 0.25; 1.5 Gflop at 1 Gf.
+  c = Case(lone("speed=\"2Gf,1Gf\"", watts + R"(<prop id="discipline" value="shared"/>)"), one_layer(), 0,
+           plan_of({{{0}, 0}}));
+  c.batch(2);
+  c.spec.changes = {{0.25, Change::Kind::kPowerState, 0, 1}};
+  t = run(c);
+  CHECK(latency(t, 0) == exactly(1.75));
+  CHECK(latency(t, 1) == exactly(1.75));
+}
+
+// ---- energy, cost, intervals ----
+
+TEST_CASE("simulation: energy and cost by arithmetic") {
+  // pencil.xml. The device computes 1 s at 3 W, sends for 1 s (data only, not the latency) at 2 W, receives
+  // 200 kB for 0.2 s at 1 W, ends at 2.32 s; idle 1 W and 0.1 W. Per byte 1 uJ out and 0.5 uJ in. The server:
+  // 0.1 s at 50 W, else 10.
+  Case c = split();
+  c.spec.wire.result_bytes.reset();
+  const Trace t = run(c);
+  CHECK(t.hosts[kDevice].energy_j == exactly(1 * 3 + 1.32 * 1));
+  CHECK(t.hosts[kDevice].radio_energy_j ==
+        exactly(1 * 2 + 0.2 * 1 + (2.32 - 1.2) * 0.1 + 1e6 * 1e-6 + 2e5 * 5e-7));
+  CHECK(t.hosts[kServer].energy_j == exactly(0.1 * 50 + 2.22 * 10));
+  CHECK(t.hosts[kServer].radio_energy_j == 0);
+  CHECK(t.hosts[kServer].busy_s == exactly(0.1));
+  c.spec.platform = &c.platform;
+  c.spec.graph = &c.graph;
+  const Json m = aggregate({summarise(c.spec, t)});
+  CHECK(m["cost_usd"].get<double>() == exactly(0.1 * 0.001 + 1.2e6 * 1e-9));
+  CHECK(m["energy_j"]["total"].get<double>() == exactly(4.32 + 3.412 + 27.2));
+}
+
+TEST_CASE("simulation: energy of cores and of a radio that sends and receives") {
+  // Two cores, idle 1 W, from 2 W up to 6 W: one busy core is 4 W. Three jobs of 0.1 s: 0.1 s with two, 0.1 s
+  // with one.
+  Case c(lone("speed=\"10Gf\" core=\"2\"", R"(<prop id="wattage_per_state" value="1:2:6"/>)"), one_layer(), 0,
+         plan_of({{{0}, 0}}));
+  c.batch(3);
+  c.spec.horizon_s = 1;
+  Trace t = run(c);
+  CHECK(t.hosts[0].energy_j == exactly(0.1 * 6 + 0.1 * 4 + 0.8 * 1));
+  CHECK(t.hosts[0].busy_s == exactly(0.2));
+
+  // A link each way, 1 MB/s without latency. The inputs go up in 0-0.2 and 0.3-0.5, the results of 1 MB come
+  // down in 0.3-1.3 and, from 0.6 on, share it: the first has 0.7 MB left, done at 2.0; the second's last 0.3
+  // MB at 2.3.
+  const Platform duplex = Platform::parse(R"(<platform version="4.1"><zone id="z" routing="Full">
+      <host id="device" speed="1Gf"><prop id="tier" value="device"/><prop id="wattage_radio" value="0.1:2:1"/></host>
+      <host id="server" speed="10Gf"><prop id="tier" value="edge"/></host>
+      <link id="net" bandwidth="8Mbps" latency="0s" sharing_policy="SPLITDUPLEX"/>
+      <route src="device" dst="server"><link_ctn id="net" direction="UP"/></route></zone></platform>)",
+                                          "duplex.xml");
+  Case d(duplex, one_layer(), kDevice, plan_of({{{0}, kServer}}));
+  d.spec.wire.result_bytes.reset();
+  d.arrive({0, 0.3});
+  t = run(d);
+  CHECK(latency(t, 0) == exactly(2.0));
+  CHECK(latency(t, 1) == exactly(2.0));
+  // 0-0.2 sends, 0.2-0.3 idle, 0.3-0.5 both, 0.5-2.3 receives.
+  CHECK(t.hosts[kDevice].radio_energy_j == exactly(0.2 * 2 + 0.1 * 0.1 + 0.2 * 3 + 1.8 * 1));
+}
+
+TEST_CASE("simulation: intervals add up") {
+  // On a chain the intervals of a request are its critical path.
+  Case c = offloaded();
+  c.batch(3);
+  const Trace t = run(c);
+  for (std::uint64_t request = 0; request < 3; ++request) {
+    std::map<Interval::Kind, double> sums;
+    for (const Interval& i : t.intervals) {
+      REQUIRE(i.end_s >= i.start_s);
+      if (i.request == request) sums[i.kind] += i.end_s - i.start_s;
+    }
+    CHECK(sums[Interval::Kind::kCompute] == exactly(t.requests[request].compute_s));
+    CHECK(sums[Interval::Kind::kTransfer] == exactly(t.requests[request].transfer_s));
+    CHECK(sums[Interval::Kind::kWait] == exactly(t.requests[request].queue_s));
+  }
+
+  // On a DAG the branch off the critical path has its own: stem, left, right and join on their hosts; two
+  // links each way.
+  Case dag(star(), fork_join(), kD0, plan_of({{{0}, kD0}, {{1}, kD0}, {{2}, kEdge}, {{3}, kD0}}));
+  const Trace u = run(dag);
+  std::map<int, double> computed, crossed;
+  for (const Interval& i : u.intervals) {
+    if (i.kind == Interval::Kind::kCompute) computed[i.resource] += i.end_s - i.start_s;
+    if (i.kind == Interval::Kind::kTransfer) crossed[i.resource] += i.end_s - i.start_s;
+  }
+  CHECK(computed[kD0] == exactly(u.hosts[kD0].busy_s));
+  CHECK(computed[kEdge] == exactly(u.hosts[kEdge].busy_s));
+  REQUIRE(crossed.size() == 2);
+  for (const auto& [link, seconds] : crossed) CHECK(seconds == exactly(1.212));
+
+  // They open in Perfetto: process name, rows of d0, edge and two links (two events each), 4 computations, 4
+  // intervals of transfers (two events each).
+  Json events = Json::array();
+  append_chrome_trace(events, u, dag.platform, 0, "dag");
+  CHECK(events.size() == 1 + 4 * 2 + 4 + 4 * 2);
+
+  dag.spec.record_intervals = false;
+  CHECK(run(dag).intervals.empty());
+}
+
+// ---- policies that watch ----
+
+namespace {
+
+// Sends everything to the server while the link is on and at least `least` fast, else keeps it.
+class Watching : public Policy {
+ public:
+  explicit Watching(double least) : least_(least) {}
+  Plan plan(const Problem& problem) override { return on(problem.bandwidth_bytes_per_s[kNet] >= least_); }
+  std::optional<Plan> replan(const Problem& problem, const Observation& observation) override {
+    const bool away = problem.bandwidth_bytes_per_s[kNet] >= least_ && observation.link_on[kNet] != 0 &&
+                      observation.queue_length(kServer) < 1;
+    if (away == away_) return std::nullopt;
+    return on(away);
+  }
+
+ private:
+  Plan on(bool away) {
+    away_ = away;
+    return plan_of({{{0, 1}, away ? kServer : kDevice}});
+  }
+  double least_;
+  bool away_ = false;
+};
+
+Case watching(double least_bytes_per_s = 0) {
+  Case c = offloaded();
+  c.make_policy = [least_bytes_per_s] { return std::make_unique<Watching>(least_bytes_per_s); };
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("simulation: a policy that watches the platform") {
+  // Off from 0.1: the first is lost, the second (1.1) stays on the device; on again at 2, the third (3.1)
+  // goes away.
+  Case c = watching();
+  c.facts.watches_platform = true;
+  c.spec.requests = 3;
+  c.spec.changes = {{0.1, Change::Kind::kLinkState, kNet, 0}, {2, Change::Kind::kLinkState, kNet, 1}};
+  const Trace t = run(c);
+  REQUIRE(t.requests.size() == 3);
+  CHECK(t.requests[0].state == RequestState::kLost);
+  CHECK(t.requests[1].arrival_s == exactly(1.1));
+  CHECK(latency(t, 1) == exactly(2));  // keeps the plan with which it began
+  CHECK(latency(t, 2) == exactly(0.42));
+  CHECK(t.replans == 2);
+}
+
+TEST_CASE("simulation: a policy that watches the bandwidth") {
+  // 1 MB/s, from 0.7 on 0.1 MB/s, which the policy sees at 1. Every 0.5 s one: those at 0 and 0.5 go away;
+  // 0.5 has sent 190 kB by 0.7 and needs 0.1 s more for the rest. The one at 1.2 stays: 2 s.
+  Case c = watching(0.5e6);
+  c.facts.watches_bandwidth = true;
+  c.arrive({0, 0.5, 1.2});
+  c.spec.changes = {{0.7, Change::Kind::kBandwidth, kNet, 0.1e6}};
+  const Trace t = run(c);
+  REQUIRE(t.requests.size() == 3);
+  CHECK(latency(t, 0) == exactly(0.42));
+  CHECK(latency(t, 1) == exactly(0.01 + 0.19 + 0.1 + 0.2 + 0.01));
+  CHECK(latency(t, 2) == exactly(2));
+  CHECK(t.replans == 1);
+}
+
+TEST_CASE("simulation: a policy that watches arrivals sees the queues") {
+  // At 0.3 the server is busy (0.21 to 0.41): the second stays on the device; at 1 it is free.
+  Case c = watching();
+  c.facts.watches_arrivals = true;
+  c.arrive({0, 0.3, 1});
+  const Trace t = run(c);
+  CHECK(latency(t, 0) == exactly(0.42));
+  CHECK(latency(t, 1) == exactly(2));
+  CHECK(latency(t, 2) == exactly(0.42));
+  CHECK(t.replans == 2);
+}
+
+TEST_CASE("simulation: a plan that cannot run is an input error") {
+  Case c(pencil(), two_layers(), kDevice, plan_of({{{0}, kDevice}}));
+  try {
+    run_once(c);
+    FAIL("the plan was accepted");
+  } catch (const InputError& error) {
+    CHECK(std::string(error.what()) ==
+          "policy fixed: the plan cannot run: layer \"b\" is computed 0 times, not 1");
+  }
+  // Also one made in the course of the run.
+  class Broken : public Policy {
+   public:
+    Plan plan(const Problem&) override { return split_plan(); }
+    std::optional<Plan> replan(const Problem&, const Observation&) override {
+      return plan_of({{{0}, kDevice}});
+    }
+  };
+  c = split();
+  c.facts.watches_arrivals = true;
+  c.make_policy = [] { return std::make_unique<Broken>(); };
+  CHECK_THROWS_AS(run_once(c), InputError);
+}
+
+// ---- many at once ----
+
+TEST_CASE("simulation: halves and solver agree where everything happens at once") {
+  // Three devices with queues, shared links, failures and changing rates; no closed form, but both must
+  // agree.
+  Case c(star(), fork_join(), kD0, plan_of({{{0}, kD0}, {{1}, kD0}, {{2}, kEdge}, {{3}, kD0}}));
+  const HostId d2 = c.platform.find_host("d2");
+  c.add_source(kD1, plan_of({{{0, 1}, kD1}, {{2, 3}, kEdge}}));
+  c.add_source(d2, plan_of({{{0, 1, 2, 3}, kEdge}}));
+  c.spec.wire.result_bytes.reset();
+  c.spec.arrivals.kind = Arrivals::Kind::kPoisson;
+  c.spec.arrivals.period_s = 1.5;
+  c.spec.requests.reset();
+  c.spec.horizon_s = 60;
+  c.spec.seed = 11;
+  const LinkId backbone = c.platform.find_links("backbone")[0];
+  c.spec.changes = {
+      {10.3, Change::Kind::kBandwidth, backbone, 1e6}, {20.7, Change::Kind::kLinkState, kL0, 0},
+      {22.1, Change::Kind::kLinkState, kL0, 1},        {30.9, Change::Kind::kHostState, kEdge, 0},
+      {33.3, Change::Kind::kHostState, kEdge, 1},      {40.2, Change::Kind::kBandwidth, backbone, 5e6}};
+  const Trace t = run(c);
+  CHECK(t.requests.size() > 60);
+  CHECK(count(t, RequestState::kCompleted) > 20);
+  CHECK(count(t, RequestState::kLost) > 0);
+  CHECK(count(t, RequestState::kInFlight) > 0);
+}
