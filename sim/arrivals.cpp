@@ -59,6 +59,8 @@ Arrivals read_arrivals(const JsonReader& reader, const std::filesystem::path& fo
       out.size = static_cast<int>(reader.at("size").integer(1, 10000000));
       break;
     case Arrivals::Kind::kTrace:
+      if (!std::filesystem::exists(folder / reader.at("file").string()))
+        reader.at("file").fail("no such file");
       out.dates_s = read_dates(folder / reader.at("file").string());
       break;
   }

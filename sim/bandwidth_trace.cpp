@@ -236,6 +236,7 @@ BandwidthTrace read_bandwidth_trace(const JsonReader& reader, const std::filesys
   if (file.has_value() == markov.has_value()) reader.fail("must have either \"file\" or \"markov\"");
   BandwidthTrace trace;
   if (file) {
+    if (!std::filesystem::exists(folder / file->string())) file->fail("no such file");
     const auto time_unit = reader.find("time_unit"), bandwidth_unit = reader.find("bandwidth_unit");
     trace = load_bandwidth_trace(
         folder / file->string(), time_unit ? kTimeUnits[time_unit->choice(kTimeUnits)] : "",

@@ -1,9 +1,12 @@
 #include "sim/commands.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <system_error>
 
 #include "sim/error.h"
 #include "sim/experiment.h"
@@ -19,8 +22,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
+// Flushed at once, so that a full disk does not look like success.
 void print(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    throw std::system_error(errno, std::generic_category(), "standard output");
+  }
 }
 void print(const Json& json) {
   print(json.dump(2) + "\n");
@@ -80,6 +86,18 @@ std::string wrapped(const std::string& text, const std::string& indent) {
     from = blank + 1;
   }
   return out + line + "\n";
+}
+
+// Throws where `path` cannot be written; writes nothing.
+void require_writable(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) throw InputError(path.string(), "cannot be written: it is a folder");
+  fs::path folder = fs::absolute(path).parent_path();
+  while (!fs::exists(folder, error) && folder.has_relative_path()) folder = folder.parent_path();
+  if (!fs::is_directory(folder, error) || access(folder.c_str(), W_OK) != 0) {
+    throw InputError(path.string(),
+                     fmt::format("cannot be written: {} is no folder to write into", folder.string()));
+  }
 }
 
 bool describe_policy(const std::string& name) {
@@ -169,9 +187,9 @@ bool describe_device(const std::string& name, const DeviceType& device) {
 
 bool describe_experiment(const fs::path& path) {
   const Experiment experiment = Experiment::load(path, std::nullopt);
-  print(fmt::format("experiment {}: {}\n  {} runs, {} repetitions each, {} published figures ({})\n",
-                    experiment.name(), experiment.title(), experiment.runs().size(), experiment.repetitions(),
-                    experiment.published().size(), path.string()));
+  print(wrapped(fmt::format("experiment {}: {}", experiment.name(), experiment.title()), ""));
+  print(fmt::format("  {} runs, {} repetitions each, {} published figures\n  {}\n", experiment.runs().size(),
+                    experiment.repetitions(), experiment.published().size(), path.string()));
   return true;
 }
 
@@ -182,6 +200,9 @@ const std::vector<std::string> kListKinds{"policies", "models", "devices", "plat
 int run_command(const RunOptions& options) {
   const fs::path file = find_resource(Resource::kExperiment, options.experiment, "", "experiment");
   const Experiment experiment = Experiment::load(file, options.seed);
+  // Better known now than after hours of simulation.
+  if (!options.out.empty()) require_writable(options.out / "results.json");
+  if (!options.trace.empty()) require_writable(options.trace);
   SweepResults results;
   {
     ProgressBar bar(experiment.name(), options.quiet);
@@ -190,6 +211,10 @@ int run_command(const RunOptions& options) {
                                      .chrome_trace = !options.trace.empty(),
                                      .progress = [&bar](int done, int total) { bar.update(done, total); }});
   }
+  // Nothing to report but the errors.
+  const bool all_failed = std::all_of(results.runs.begin(), results.runs.end(),
+                                      [](const Json& run) { return run.contains("error"); });
+  if (all_failed) return report_failures(experiment, results);
   const Json json = results_json(experiment, results);
   if (!options.out.empty()) {
     write_file(options.out / "results.json", json.dump(2) + "\n");
@@ -327,6 +352,7 @@ int describe_command(const std::string& name) {
 int validate_command(const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {
     std::string what;
+    if (path.empty()) throw InputError("validate", "\"\": no such file");
     if (fs::path(path).extension() == ".xml") {
       const Platform platform = Platform::load(path);
       what = fmt::format("platform, {} hosts, {} links", platform.host_count(), platform.link_count());

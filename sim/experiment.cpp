@@ -284,6 +284,7 @@ void Experiment::read_sweeps(const JsonReader& top) {
     add({Json::object()}, all);
     return;
   }
+  if (sweeps->elements().empty()) sweeps->fail("holds no sweep");
   for (const JsonReader& sweep : sweeps->elements()) {
     std::vector<std::pair<std::string, std::vector<Json>>> axes;
     std::int64_t points = 1;
@@ -296,6 +297,7 @@ void Experiment::read_sweeps(const JsonReader& top) {
       if (points > kMostRuns) values.fail(fmt::format("makes more than {} points", kMostRuns));
       axes.emplace_back(path, std::move(list));
     }
+    if (axes.empty() && !sweep.has("set")) sweep.at("vary").fail("varies nothing");
     Json fixed = Json::object();
     if (const auto set = sweep.find("set")) {
       for (const auto& [path, value] : set->members()) {
@@ -307,6 +309,7 @@ void Experiment::read_sweeps(const JsonReader& top) {
     if (const auto named = sweep.find("policies")) {
       policies.clear();
       for (const JsonReader& name : named->elements()) policies.push_back(name.choice(labels));
+      if (policies.empty()) named->fail("names no policy");
     }
     sweep.done();
     add(grid(axes, fixed), policies);
@@ -319,10 +322,17 @@ std::unique_ptr<RunSetup> Experiment::setup(const Run& run, int repetition) cons
   Json document = document_;
   for (const auto& [path, value] : run.point.items()) {
     try {
-      document[Json::json_pointer(path)] = value;
+      const Json::json_pointer pointer(path);
+      // An element of an array must exist: assigning behind the end would fill the gap with nulls.
+      for (Json::json_pointer p = pointer; !p.empty(); p = p.parent_pointer()) {
+        const Json::json_pointer parent = p.parent_pointer();
+        if (document.contains(parent) && document[parent].is_array()) document.at(p);
+      }
+      document[pointer] = value;
     } catch (const Json::exception&) {
-      throw InputError(path_.string() + ": /sweeps",
-                       fmt::format("\"{}\" leads into a value that is no object", path));
+      throw InputError(
+          path_.string() + ": /sweeps",
+          fmt::format("\"{}\" leads into a value that is no object, or behind the end of an array", path));
     }
   }
   return read(document, run, seed);
@@ -337,7 +347,9 @@ std::unique_ptr<RunSetup> Experiment::read(const Json& document, const Run& run,
   spec.seed = seed;
 
   const auto cached = [&](auto& cache, Resource kind, const JsonReader& name, auto load) {
-    const fs::path file = find_resource(kind, name.string(), folder, name.place());
+    std::vector<std::string> built_in;
+    if (kind == Resource::kLatencyModel) built_in.emplace_back("roofline");
+    const fs::path file = find_resource(kind, name.string(), folder, name.place(), built_in);
     auto& entry = cache[file];
     if (entry == nullptr) entry = load(file);
     return entry;
@@ -405,7 +417,8 @@ std::unique_ptr<RunSetup> Experiment::read(const Json& document, const Run& run,
   Json parameters = entry.json();
   parameters.erase("label");
   out->facts = &policy_facts(entry.at("name").string(), entry.at("name").place());
-  out->parameters = std::make_unique<Parameters>(*out->facts, JsonReader(parameters, entry.place()));
+  out->parameters =
+      std::make_unique<Parameters>(*out->facts, JsonReader(parameters, entry.file(), entry.pointer()));
 
   spec.platform = &out->platform;
   spec.graph = out->graph.get();

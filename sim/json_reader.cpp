@@ -102,7 +102,10 @@ Json parse_json(std::string_view text, const std::string& name) {
     throw InputError(name, fmt::format("{}: not JSON ({})", line_and_column(text, e.byte),
                                        detail == what.npos ? what : what.substr(detail + 2)));
   } catch (const Json::exception& e) {
-    throw InputError(name, fmt::format("not JSON ({})", e.what()));
+    const std::string_view what = e.what();
+    const auto detail = what.find("] ");  // "[json.exception.out_of_range.406] number overflow ..."
+    throw InputError(name,
+                     fmt::format("not JSON ({})", detail == what.npos ? what : what.substr(detail + 2)));
   }
 }
 
@@ -158,7 +161,11 @@ std::vector<std::pair<std::string, JsonReader>> JsonReader::members() const {
 
 std::string JsonReader::string() const {
   if (!value_->is_string()) fail("must be a string");
-  return value_->get<std::string>();
+  const auto& text = value_->get_ref<const std::string&>();
+  // They would break a table and the one line of an error.
+  const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  if (std::any_of(text.begin(), text.end(), control)) fail("must not hold control characters");
+  return text;
 }
 
 std::string JsonReader::text() const {

@@ -45,6 +45,7 @@ class JsonReader {
   /// "file: /pointer", as it stands in errors.
   std::string place() const;
   const std::string& file() const { return file_; }
+  const std::string& pointer() const { return pointer_; }
 
   bool has(const std::string& key) const;
   /// The member `key`. @throws InputError when this is no object or has no such member.

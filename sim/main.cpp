@@ -20,18 +20,23 @@ int main(int argc, char** argv) {
   app.footer("Example: cdisim experiments/edgent.json --out results");
   app.set_version_flag("--version", "cdisim " + version());
   app.fallthrough(false);
+  app.require_subcommand(0, 1);
+  const CLI::Validator not_empty(
+      [](const std::string& text) { return text.empty() ? std::string("must not be empty") : ""; }, "");
 
   RunOptions run;
   run.jobs = cores;
   std::uint64_t seed = 0;
   app.add_option("EXPERIMENT", run.experiment, "experiment file, or the name of one");
-  app.add_option("--out", run.out, "folder for results.json and requests.csv");
-  CLI::Option* seed_option = app.add_option("--seed", seed, "seed that replaces the experiment's");
+  app.add_option("--out", run.out, "folder for results.json and requests.csv")->check(not_empty);
+  CLI::Option* seed_option = app.add_option("--seed", seed, "seed that replaces the experiment's")
+                                 ->check(CLI::NonNegativeNumber)
+                                 ->check(CLI::Range(std::uint64_t{0}, static_cast<std::uint64_t>(INT64_MAX)));
   app.add_option("--jobs", run.jobs, "simulations at a time")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   app.add_flag("--json", run.json, "print results.json instead of tables");
-  app.add_option("--trace", run.trace, "Chrome trace-event file to write, for Perfetto");
+  app.add_option("--trace", run.trace, "Chrome trace-event file to write, for Perfetto")->check(not_empty);
   app.add_flag("--quiet", run.quiet, "no table, no progress");
 
   std::vector<std::string> check_paths;
@@ -63,6 +68,12 @@ int main(int argc, char** argv) {
 
   try {
     app.parse(argc, argv);
+    // What stands before a command is for running an experiment; the command would ignore it.
+    for (const CLI::App* command : app.get_subcommands()) {
+      for (const CLI::Option* option : app.get_options()) {
+        if (option->count() > 0) throw CLI::ExtrasError({option->get_name(), "before", command->get_name()});
+      }
+    }
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
     fmt::print(stderr, "cdisim: error: {} (see cdisim --help)\n", e.what());

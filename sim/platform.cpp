@@ -39,6 +39,31 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
   }
 }
 
+// The offset of the first byte that is no UTF-8; pugixml takes any, results.json does not.
+std::optional<std::size_t> find_invalid_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const auto first = static_cast<unsigned char>(text[i]);
+    const std::size_t length = first < 0x80   ? 1
+                               : first < 0xc2 ? 0
+                               : first < 0xe0 ? 2
+                               : first < 0xf0 ? 3
+                               : first < 0xf5 ? 4
+                                              : 0;
+    if (length == 0 || i + length > text.size()) return i;
+    unsigned code = length == 1 ? first : first & (0xffu >> (length + 1));
+    for (std::size_t k = 1; k < length; ++k) {
+      const auto next = static_cast<unsigned char>(text[i + k]);
+      if ((next & 0xc0) != 0x80) return i;
+      code = code << 6 | (next & 0x3fu);
+    }
+    const bool surrogate = code >= 0xd800 && code <= 0xdfff;
+    if (surrogate || code > 0x10ffff || (length == 3 && code < 0x800) || (length == 4 && code < 0x10000))
+      return i;
+    i += length;
+  }
+  return std::nullopt;
+}
+
 double parse_number(std::string_view text, std::string_view place) {
   double number = 0;
   const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -111,6 +136,9 @@ class PlatformReader {
     }
     if (xml.empty()) throw InputError(file_, "the file is empty");
     if (xml.find('\0') != xml.npos) throw InputError(file_, "holds binary data, not XML");
+    if (const auto at = find_invalid_utf8(xml)) {
+      throw InputError(line(static_cast<std::ptrdiff_t>(*at)), "holds a byte that is no UTF-8");
+    }
     // A fragment, because otherwise text beside the root element would be dropped in silence.
     const auto result = document_.load_buffer(
         xml.data(), xml.size(), pugi::parse_default | pugi::parse_fragment | pugi::parse_trim_pcdata,

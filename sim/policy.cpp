@@ -157,8 +157,9 @@ Parameters::Parameters(const PolicyFacts& facts, const JsonReader& given)
   }
   for (const ParameterFacts& p : facts.parameters) {
     if (given.has(p.name)) given_.insert(p.name);
-    const JsonReader value =
-        given.has(p.name) ? given.at(p.name) : JsonReader(p.standard, place_, "/" + p.name);
+    const JsonReader value = given.has(p.name)
+                                 ? given.at(p.name)
+                                 : JsonReader(p.standard, given.file(), given.pointer() + "/" + p.name);
     if (p.type == "integer") {
       si_[p.name] = static_cast<double>(value.integer(-1000000000, 1000000000));
     } else if (p.type == "number") {

@@ -57,7 +57,10 @@ void check_value(const PublishedFigure& figure, const JsonReader& reader) {
   } else if (figure.compare == PublishedFigure::Compare::kOrder) {
     reader.string();
   } else {
-    reader.number(-1e300, 1e300);
+    const double value = reader.number(-1e300, 1e300);
+    if (value == 0 && figure.compare == PublishedFigure::Compare::kRelative) {
+      reader.fail("has no relative error: compare as \"equal\" or \"range\"");
+    }
   }
 }
 

@@ -71,7 +71,7 @@ std::vector<fs::path> files_of(Resource kind, const std::vector<fs::path>& from)
 }  // namespace
 
 fs::path find_resource(Resource kind, const std::string& name, const fs::path& beside,
-                       const std::string& place) {
+                       const std::string& place, const std::vector<std::string>& built_in) {
   std::error_code error;
   const bool is_path = name.find('/') != std::string::npos || fs::path(name).has_extension();
   if (is_path) {
@@ -87,7 +87,7 @@ fs::path find_resource(Resource kind, const std::string& name, const fs::path& b
       if (fs::exists(candidate, error)) return candidate.lexically_normal();
     }
   }
-  std::vector<std::string> names;
+  std::vector<std::string> names = built_in;
   for (const fs::path& path : files_of(kind, from)) names.push_back(path.stem().string());
   throw InputError(place,
                    fmt::format("\"{}\" is no {}{}", name, facts(kind).noun, valid_choices(name, names)));

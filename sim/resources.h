@@ -21,7 +21,8 @@ enum class Resource {
 /// the current folder.
 /// @throws InputError at `place` with the names that exist.
 std::filesystem::path find_resource(Resource kind, const std::string& name,
-                                    const std::filesystem::path& beside, const std::string& place);
+                                    const std::filesystem::path& beside, const std::string& place,
+                                    const std::vector<std::string>& built_in = {});
 
 /// All files of a kind that can be found from the current folder, by name; where two roots have one, the
 /// first.

@@ -126,6 +126,14 @@ class Child {
 
 constexpr const char* kStateNames[] = {"in_flight", "completed", "lost"};
 
+// A cell of a CSV file (RFC 4180).
+std::string csv_cell(const std::string& text) {
+  if (text.find_first_of(",\"") == text.npos) return text;
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return out + "\"";
+}
+
 std::string requests_rows(std::size_t run, const std::string& policy, int repetition, const RunSpec& spec,
                           const Trace& trace) {
   std::string rows;
@@ -135,8 +143,8 @@ std::string requests_rows(std::size_t run, const std::string& policy, int repeti
     const auto when = [&](double value) {
       return r.state == RequestState::kInFlight ? std::string() : fmt::format("{}", value);
     };
-    rows += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{}\n", run, policy, repetition, i, source,
-                        r.arrival_s, when(r.end_s), when(r.end_s - r.arrival_s),
+    rows += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{}\n", run, csv_cell(policy), repetition, i,
+                        csv_cell(source), r.arrival_s, when(r.end_s), when(r.end_s - r.arrival_s),
                         kStateNames[static_cast<int>(r.state)], r.exit + 1, when(r.compute_s),
                         when(r.transfer_s), when(r.queue_s));
   }

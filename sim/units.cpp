@@ -96,7 +96,11 @@ double parse_quantity(std::string_view text, Dimension dimension, std::string_vi
     throw InputError(place, fmt::format("\"{}\" must be finite and not negative", text));
   }
   for (const Unit& u : units(dimension)) {
-    if (unit == u.name) return number * u.factor;
+    if (unit != u.name) continue;
+    // Infinite beyond, or more than SimGrid's shares and dates can bear.
+    constexpr double kLargest = 1e18;
+    if (number * u.factor > kLargest) throw InputError(place, fmt::format("\"{}\" is too large", text));
+    return number * u.factor;
   }
   throw InputError(place, fmt::format("\"{}\" has {}{}", text,
                                       unit.empty() ? "no unit" : fmt::format("the unknown unit \"{}\"", unit),

@@ -128,7 +128,7 @@ TEST_CASE("arrivals: from a file") {
   CHECK(error("nan\n") == file + ": line 1: \"nan\" is no date in seconds");
   CHECK(error("# nothing\n") == file + ": holds no arrival");
   const std::string missing = error_of({{"kind", "trace"}, {"file", "none.txt"}}, folder.path);
-  CHECK(missing.starts_with((folder.path / "none.txt").string()));
+  CHECK(missing.find("/file: \"none.txt\": no such file") != missing.npos);
 }
 
 TEST_CASE("arrivals: bad input is named at its place") {

@@ -147,7 +147,7 @@ TEST_CASE("bandwidth_trace: mistakes in an experiment name the pointer") {
   const Bad table[] = {
       {R"({})", "e.json: /trace: {}: must have either \"file\" or \"markov\""},
       {R"({"file": "x", "markov": {}})", "must have either"},
-      {R"({"file": "none.txt"})", "none.txt: no such file"},
+      {R"({"file": "none.txt"})", "/trace/file: \"none.txt\": no such file"},
       {R"({"file": "trace_columns.txt"})", "trace_columns.txt: time_unit is missing; valid: s, ms"},
       {R"({"file": "trace_columns.txt", "time_unit": "ms"})", "bandwidth_unit is missing; valid: Mbps"},
       {R"({"file": "trace_columns.txt", "time_unit": "min"})",

@@ -94,7 +94,7 @@ TEST_CASE("hardware: mistakes are refused with their place") {
       {device(R"("peak_flop_per_s": {"value": 1e9}, )" + kEfficiency),
        "/devices/d/peak_flop_per_s: \"source\" is missing"},
       {device(R"("peak_flop_per_s": 1e9, )" + kEfficiency), "must be an object"},
-      {device(R"("peak_flop_per_s": {"value": 1e9, "source": ""}, )" + kEfficiency), "must say where"},
+      {device(R"("peak_flop_per_s": {"value": 1e9, "source": ""}, )" + kEfficiency), "source: \"\": must not be empty"},
       {device(R"("peak_flop_per_s": {"value": 0, "source": "s"}, )" + kEfficiency), "must lie within"},
       {device(R"("peak_flop_per_s": {"value": 1, "source": "s", "unit": "f"}, )" + kEfficiency),
        "unknown key \"unit\""},
