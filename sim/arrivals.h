@@ -28,11 +28,10 @@ struct Arrivals {
   std::vector<double> dates_s;  ///< ascending
 };
 
-/// The `arrivals` value of an experiment: {"kind": "periodic", "period": "1s", "stagger": true},
-/// {"kind": "poisson", "rate_per_s": 5}, {"kind": "closed_loop", "clients": 1, "think": "0s"},
-/// {"kind": "batch", "size": 10} or {"kind": "trace", "file": "arrivals.txt"} (one date in seconds a line,
-/// ascending,
-/// `#` starts a comment; beside `folder`). @throws InputError.
+/// The `arrivals` value of an experiment: {"kind": "periodic", "period": "1s", "stagger": true}, {"kind":
+/// "poisson", "rate_per_s": 5}, {"kind": "closed_loop", "clients": 1, "think": "0s"}, {"kind": "batch",
+/// "size": 10} or {"kind": "trace", "file": "arrivals.txt"} (one date in seconds a line, ascending, `#`
+/// starts a comment; beside `folder`). @throws InputError.
 Arrivals read_arrivals(const JsonReader& reader, const std::filesystem::path& folder);
 
 /// The dates of one source's open-loop arrivals, one after another. A closed loop's follow from its results.

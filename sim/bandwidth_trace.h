@@ -51,9 +51,8 @@ struct MarkovBandwidth {
 BandwidthTrace generate_bandwidth_trace(const MarkovBandwidth& markov, std::uint64_t seed);
 
 /// The `bandwidth_trace` value of an experiment: {"file": ..., "time_unit", "bandwidth_unit", "scale",
-/// "repeat"} or
-/// {"markov": {"states": ["1Mbps", ...], "mean_dwell": "10s", "jitter": 0.1, "period": "1s", "length":
-/// "300s"}, "scale", "repeat"}. Files resolve beside `folder`.
+/// "repeat"} or {"markov": {"states": ["1Mbps", ...], "mean_dwell": "10s", "jitter": 0.1, "period": "1s",
+/// "length": "300s"}, "scale", "repeat"}. Files resolve beside `folder`.
 BandwidthTrace read_bandwidth_trace(const JsonReader& reader, const std::filesystem::path& folder,
                                     std::uint64_t seed);
 

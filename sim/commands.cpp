@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <sstream>
 #include <system_error>
 
 #include "sim/error.h"
@@ -72,13 +73,13 @@ std::string table_or_json(const Json& list, bool json,
 }
 
 // Wraps prose to the terminal.
-std::string wrapped(const std::string& text, const std::string& indent) {
+std::string wrapped(const std::string& text, const std::string& indent, std::size_t width = kTerminalWidth) {
   std::string out, line = indent;
   std::size_t from = 0;
   while (from < text.size()) {
     const std::size_t blank = std::min(text.find(' ', from), text.size());
     const std::string word = text.substr(from, blank - from);
-    if (line.size() > indent.size() && line.size() + 1 + word.size() > kTerminalWidth) {
+    if (line.size() > indent.size() && line.size() + 1 + word.size() > width) {
       out += line + "\n";
       line = indent;
     }
@@ -106,17 +107,20 @@ bool describe_policy(const std::string& name) {
     print(fmt::format("policy {}: {}\n", p->name, p->title));
     if (!p->about.empty()) print(wrapped(p->about, "  "));
     if (!p->source.empty()) print(wrapped("Source: " + p->source, "  "));
+    // The meaning takes what the other columns leave, on as many lines as it needs.
+    constexpr std::size_t kMeaningWidth = 56;
     std::vector<std::vector<std::string>> rows;
     for (const ParameterFacts& parameter : p->parameters) {
       std::string about = parameter.about;
       if (!parameter.choices.empty()) about += fmt::format(" ({})", fmt::join(parameter.choices, ", "));
-      rows.push_back({parameter.name, parameter.type, parameter.standard.dump(), about});
+      std::istringstream lines(wrapped(about, "", kMeaningWidth));
+      std::vector<std::string> cells{parameter.name, parameter.type, parameter.standard.dump()};
+      for (std::string line; std::getline(lines, line); cells.assign(3, "")) {
+        rows.push_back(cells);
+        rows.back().push_back(line);
+      }
     }
-    if (!rows.empty()) {
-      print("\n" + format_table({"parameter", "type", "default", "meaning"}, {}));
-      for (const auto& row : rows)
-        print(fmt::format("{}  {}  {}\n{}", row[0], row[1], row[2], wrapped(row[3], "    ")));
-    }
+    if (!rows.empty()) print("\n" + format_table({"parameter", "type", "default", "meaning"}, rows));
     return true;
   }
   return false;

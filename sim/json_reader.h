@@ -23,8 +23,8 @@ inline constexpr std::uintmax_t kLargestInputFile = 64u << 20;
 /// limit.
 std::string read_text_file(const std::filesystem::path& path);
 
-/// Parses a JSON file. @throws InputError naming line and column: syntax, duplicate keys, nesting deeper
-/// than 64.
+/// Parses a JSON file. @throws InputError naming line and column: syntax, duplicate keys, nesting deeper than
+/// 64.
 Json read_json_file(const std::filesystem::path& path);
 
 /// Parses JSON text; `name` stands for the file in errors.

@@ -37,8 +37,8 @@ inline constexpr int kLayerKinds = 13;
 const std::vector<std::string>& layer_kind_names();
 std::string_view layer_kind_name(LayerKind kind);
 
-/// Channels, height, width for images; one number for vectors. Each within 1 to 10^6, their product
-/// at most 10^12.
+/// Channels, height, width for images; one number for vectors. Each within 1 to 10^6, their product at most
+/// 10^12.
 using Shape = std::vector<int>;
 double shape_elements(const Shape& shape);
 

@@ -45,8 +45,9 @@ std::vector<fs::path> roots(const fs::path& beside) {
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
   if (!error) {
     out.push_back(program.parent_path() / ".." / "share" /
-                  "cdisim");                      // installed, wherever the prefix was moved
-    out.push_back(program.parent_path() / "..");  // build/ of a source tree
+                  "cdisim");                             // installed, wherever the prefix was moved
+    out.push_back(program.parent_path() / "..");         // build/ of a source tree
+    out.push_back(program.parent_path() / ".." / "..");  // build/sanitize/ of one
   }
   out.emplace_back(CDISIM_DATA_DIR);
   return out;

@@ -46,8 +46,9 @@ struct Trace {
   int replans = 0;                 ///< plans that replaced an earlier one
 };
 
-/// Appends a run to a Chrome trace-event document (opens in Perfetto): process `run` named `title`, one row
-/// for each host and link that did anything, times in microseconds.
+/// Appends a run to a Chrome trace-event document (opens in Perfetto): process `run` named `title`, a row for
+/// each host, queue of a host and link that did anything, more ("link lan #2") where it did several things at
+/// once. Times in microseconds.
 void append_chrome_trace(Json& events, const Trace& trace, const Platform& platform, int run,
                          const std::string& title);
 

@@ -1061,10 +1061,10 @@ TEST_CASE("simulation: intervals add up") {
   for (const auto& [link, seconds] : crossed) CHECK(seconds == exactly(1.212));
 
   // They open in Perfetto: process name, rows of d0, edge and two links (two events each), 4 computations, 4
-  // intervals of transfers (two events each).
+  // intervals of transfers.
   Json events = Json::array();
   append_chrome_trace(events, u, dag.platform, 0, "dag");
-  CHECK(events.size() == 1 + 4 * 2 + 4 + 4 * 2);
+  CHECK(events.size() == 1 + 4 * 2 + 4 + 4);
 
   dag.spec.record_intervals = false;
   CHECK(run(dag).intervals.empty());

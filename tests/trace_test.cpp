@@ -27,28 +27,26 @@ TEST_CASE("trace: Chrome events of a run") {
                      {Interval::Kind::kCompute, kServer, 4, 1, 1.75, 2.25}};
   Json events = Json::array({"what was there"});
   append_chrome_trace(events, trace, pencil(), 7, "edgent #0");
-  // Rows: device 0, server 1, link 2. Times in microseconds. Waits and transfers are asynchronous (b, e).
+  // Rows: device 0, server 1, its queue 2, link 3. Times in microseconds.
   const Json expected = Json::parse(R"([
     "what was there",
     {"ph": "M", "pid": 7, "name": "process_name", "args": {"name": "edgent #0"}},
     {"ph": "M", "pid": 7, "tid": 0, "name": "thread_name", "args": {"name": "host device"}},
     {"ph": "M", "pid": 7, "tid": 0, "name": "thread_sort_index", "args": {"sort_index": 0}},
+    {"ph": "X", "name": "request 4 piece 0", "cat": "compute", "pid": 7, "tid": 0, "ts": 0.0, "dur": 5e5,
+     "args": {"request": 4}},
     {"ph": "M", "pid": 7, "tid": 1, "name": "thread_name", "args": {"name": "host server"}},
     {"ph": "M", "pid": 7, "tid": 1, "name": "thread_sort_index", "args": {"sort_index": 1}},
-    {"ph": "M", "pid": 7, "tid": 2, "name": "thread_name", "args": {"name": "link net"}},
-    {"ph": "M", "pid": 7, "tid": 2, "name": "thread_sort_index", "args": {"sort_index": 2}},
-    {"ph": "X", "name": "request 4 piece 0", "cat": "compute", "pid": 7, "tid": 0, "ts": 0.0, "dur": 5e5,
-     "args": {"request": 4, "kind": "compute"}},
-    {"ph": "b", "id": "7.0", "name": "request 4", "cat": "transfer", "pid": 7, "tid": 2, "ts": 5e5,
-     "args": {"request": 4, "kind": "transfer"}},
-    {"ph": "e", "id": "7.0", "name": "request 4", "cat": "transfer", "pid": 7, "tid": 2, "ts": 1.5e6,
-     "args": {"request": 4, "kind": "transfer"}},
-    {"ph": "b", "id": "7.1", "name": "request 4 piece 1", "cat": "wait", "pid": 7, "tid": 1, "ts": 1.5e6,
-     "args": {"request": 4, "kind": "wait"}},
-    {"ph": "e", "id": "7.1", "name": "request 4 piece 1", "cat": "wait", "pid": 7, "tid": 1, "ts": 1.75e6,
-     "args": {"request": 4, "kind": "wait"}},
     {"ph": "X", "name": "request 4 piece 1", "cat": "compute", "pid": 7, "tid": 1, "ts": 1.75e6, "dur": 5e5,
-     "args": {"request": 4, "kind": "compute"}}
+     "args": {"request": 4}},
+    {"ph": "M", "pid": 7, "tid": 2, "name": "thread_name", "args": {"name": "host server queue"}},
+    {"ph": "M", "pid": 7, "tid": 2, "name": "thread_sort_index", "args": {"sort_index": 2}},
+    {"ph": "X", "name": "request 4 piece 1", "cat": "wait", "pid": 7, "tid": 2, "ts": 1.5e6, "dur": 2.5e5,
+     "args": {"request": 4}},
+    {"ph": "M", "pid": 7, "tid": 3, "name": "thread_name", "args": {"name": "link net"}},
+    {"ph": "M", "pid": 7, "tid": 3, "name": "thread_sort_index", "args": {"sort_index": 3}},
+    {"ph": "X", "name": "request 4", "cat": "transfer", "pid": 7, "tid": 3, "ts": 5e5, "dur": 1e6,
+     "args": {"request": 4}}
   ])");
   REQUIRE(events.size() == expected.size());
   for (std::size_t i = 0; i < expected.size(); ++i) CHECK(events[i] == expected[i]);
@@ -62,6 +60,24 @@ TEST_CASE("trace: only what did something gets a row") {
 
   trace.intervals = {{Interval::Kind::kTransfer, kNet, 0, kSourceEnd, 0, 1}};
   append_chrome_trace(events, trace, pencil(), 1, "a transfer");
-  REQUIRE(events.size() == 1 + 1 + 2 + 2);
+  REQUIRE(events.size() == 1 + 1 + 2 + 1);
   CHECK(events[2]["args"]["name"] == "link net");
+}
+
+TEST_CASE("trace: what a resource does at once goes into further rows") {
+  // Three transfers on one link: the second overlaps the first, the third fits behind the first.
+  Trace trace;
+  trace.intervals = {{Interval::Kind::kTransfer, kNet, 0, kSourceEnd, 0, 1},
+                     {Interval::Kind::kTransfer, kNet, 1, kSourceEnd, 0.5, 2},
+                     {Interval::Kind::kTransfer, kNet, 2, kSourceEnd, 1, 3}};
+  Json events = Json::array();
+  append_chrome_trace(events, trace, pencil(), 0, "shared");
+  std::vector<int> rows;
+  std::vector<std::string> names;
+  for (const Json& event : events) {
+    if (event["ph"] == "X") rows.push_back(event["tid"].get<int>());
+    if (event["name"] == "thread_name") names.push_back(event["args"]["name"].get<std::string>());
+  }
+  CHECK(rows == std::vector<int>{0, 1, 0});
+  CHECK(names == std::vector<std::string>{"link net", "link net #2"});
 }
