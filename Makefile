@@ -2,7 +2,7 @@
 # the Debian packages that are missing.
 BUILD ?= build
 EXPERIMENT ?= experiments/edgent.json
-CTEST = ctest --test-dir "$(1)" --output-on-failure --no-tests=error -j "$$(nproc)"
+CTEST = ctest --test-dir "$(1)" --output-on-failure --no-tests=error --timeout 300 -j "$$(nproc)"
 SOURCES = git ls-files -co --exclude-standard -- '*.cpp' '*.h'
 
 .PHONY: all build run test bench check readme golden sanitize format format-check install clean
