@@ -121,7 +121,7 @@ struct LaterThan {
   }
 };
 
-// One computation of a request. `core_job` is the job whose timer or activity stands for the whole batch.
+// One computation of a request. In a batch the timer or activity of the first job stands for all of them.
 struct Job {
   Tag tag;
   HostId host = kNone;
@@ -194,8 +194,8 @@ struct Engine::Impl {
   Handlers handlers;
 
   std::unique_ptr<sg4::Engine> simgrid;
-  SparseZone* zone = nullptr;   // SimGrid owns both
-  SparseZone* lanes = nullptr;  // a zone apart, never sealed: lanes are made as carriers need them
+  SparseZone* zone = nullptr;   // SimGrid owns it
+  SparseZone* lanes = nullptr;  // a zone apart, never sealed, as lanes are made when carriers need them
   sg4::Host* carrier_host = nullptr;
   std::vector<HostState> hosts;
   std::vector<LinkState> links;

@@ -156,7 +156,6 @@ Parameters::Parameters(const PolicyFacts& facts, const JsonReader& given)
     }
   }
   for (const ParameterFacts& p : facts.parameters) {
-    if (given.has(p.name)) given_.insert(p.name);
     const JsonReader value = given.has(p.name)
                                  ? given.at(p.name)
                                  : JsonReader(p.standard, given.file(), given.pointer() + "/" + p.name);
@@ -188,10 +187,6 @@ double Parameters::number(const std::string& name) const {
 int Parameters::integer(const std::string& name) const {
   return static_cast<int>(si_.at(name));
 }
-bool Parameters::is_default(const std::string& name) const {
-  return !given_.contains(name);
-}
-
 void Parameters::fail(const std::string& name, const std::string& message) const {
   throw InputError(place_ + "/" + name, fmt::format("{}: {}", values_.at(name).dump(), message));
 }

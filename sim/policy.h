@@ -110,7 +110,6 @@ class Parameters {
   std::string string(const std::string& name) const;
   double number(const std::string& name) const;  ///< also times, powers, bandwidths in SI units
   int integer(const std::string& name) const;
-  bool is_default(const std::string& name) const;
   /// As they stand in results.json: every parameter with its value.
   const Json& json() const { return values_; }
   /// Throws InputError at the parameter's place.
@@ -119,7 +118,6 @@ class Parameters {
  private:
   Json values_;
   std::map<std::string, double> si_;
-  std::set<std::string> given_;
   std::string place_;
 };
 

@@ -25,8 +25,7 @@ Json results_json(const Experiment& experiment, const SweepResults& results);
 /// the published figures beside the simulated ones, then one line of counts.
 std::string report_text(const std::string& title, const Json& results);
 
-/// The table of published figures alone and its line of counts; `all` shows also those that came out as
-/// recorded.
+/// The table of published figures alone, and its line of counts.
 std::string figures_text(const Json& figures);
 std::string figures_summary(const Json& figures);
 
