@@ -22,6 +22,23 @@ namespace {
 
 constexpr int kLargestDimension = 1'000'000;
 constexpr double kMostElements = 1e12;
+constexpr std::size_t kMostDimensions = 6;
+
+// The keys of a layer in the order in which text() writes them; the kinds' own stand between the two rows.
+constexpr std::array kLayerKeys{"name", "kind", "inputs",
+                                // of the kinds
+                                "kernel", "stride", "padding", "dilation", "output_padding", "groups", "bias",
+                                "ceil", "local_size", "heads", "key_value_heads", "cached_tokens",
+                                "vocabulary", "hidden", "directions", "function", "flop_per_element",
+                                "affine", "statistics", "scale_factor", "factors", "summands", "axis",
+                                "start", "step", "scale", "mode", "operator", "weights",
+                                // what follows
+                                "output", "macs", "work_flop", "weight_bytes", "output_bytes", "state_bytes"};
+// Those that follow from the others or from the graph, and are no attributes.
+constexpr std::array kComputedKeys{"name",      "kind",         "inputs",       "output",     "macs",
+                                   "work_flop", "weight_bytes", "output_bytes", "state_bytes"};
+constexpr const char* kOnlyExit = "output";  ///< the exit of a file that names none
+constexpr std::array kExitKeys{"name", "layer", "accuracy", "accuracy_source", "rate", "rate_source"};
 
 struct Precision {
   const char* name;
@@ -49,7 +66,9 @@ Shape read_shape(const JsonReader& json) {
   for (const JsonReader& dimension : json.elements()) {
     shape.push_back(static_cast<int>(dimension.integer(1, kLargestDimension)));
   }
-  if (shape.size() != 1 && shape.size() != 3) json.fail("must be [elements] or [channels, height, width]");
+  if (shape.empty() || shape.size() > kMostDimensions) {
+    json.fail(fmt::format("must have 1 to {} dimensions", kMostDimensions));
+  }
   if (const std::string problem = shape_problem(shape); !problem.empty()) json.fail(problem);
   return shape;
 }
@@ -86,7 +105,8 @@ void check_stated(const JsonReader& layer, const std::string& key, double comput
 
 // Windows of a convolution or pool along one axis; rounding up counts a last, partly covered window if it
 // starts inside the tensor or its leading padding.
-std::int64_t window_count(std::int64_t extent, int kernel, int stride, int before, int after, bool round_up) {
+std::int64_t window_count(std::int64_t extent, std::int64_t kernel, int stride, int before, int after,
+                          bool round_up) {
   const std::int64_t room = extent + before + after - kernel + (round_up ? stride - 1 : 0);
   if (room < 0) return 0;
   std::int64_t count = room / stride + 1;
@@ -94,25 +114,54 @@ std::int64_t window_count(std::int64_t extent, int kernel, int stride, int befor
   return count;
 }
 
+// NumPy's rule: shapes are aligned at their last dimension; a dimension of one stretches. None where they do
+// not fit.
+std::optional<Shape> broadcast(const Shape& a, const Shape& b) {
+  Shape out(std::max(a.size(), b.size()));
+  for (std::size_t i = 1; i <= out.size(); ++i) {
+    const int in_a = i <= a.size() ? a[a.size() - i] : 1;
+    const int in_b = i <= b.size() ? b[b.size() - i] : 1;
+    if (in_a != in_b && in_a != 1 && in_b != 1) return std::nullopt;
+    out[out.size() - i] = in_a == 1 ? in_b : in_a;
+  }
+  return out;
+}
+
+// A reduction leaves a one in place of each dimension that it sums over, or drops it.
+bool is_reduction(const Shape& in, const Shape& out) {
+  if (out == Shape{1}) return true;
+  if (out.size() == in.size()) {
+    return std::ranges::equal(in, out, [](int before, int after) { return after == before || after == 1; });
+  }
+  std::size_t kept = 0;
+  for (const int dimension : in) kept += kept < out.size() && out[kept] == dimension;
+  return kept == out.size();
+}
+
+// A dimension of a computed shape; set_shape() refuses what is out of range.
+int dimension(double extent) {
+  return static_cast<int>(std::min<double>(extent, INT32_MAX));
+}
+
 class LayerReader {
  public:
   LayerReader(const JsonReader& json, const std::vector<const Shape*>& inputs, double bytes_per_element,
               const std::string& precision)
-      : json_(json), inputs_(inputs), in_(*inputs.front()) {
+      : json_(json), inputs_(inputs), in_(*inputs.front()), bytes_per_element_(bytes_per_element) {
     layer_.kind = static_cast<LayerKind>(json_.at("kind").choice(layer_kind_names()));
     if (const auto output = json_.find("output")) stated_shape_ = read_shape(*output);
     check_input_count();
     read_kind();
 
-    const double outputs = shape_elements(layer_.output_shape);
     layer_.work_flop = 2 * layer_.macs + elementwise_flop_;
     layer_.weight_bytes = weights_ * bytes_per_element;
-    layer_.output_bytes = outputs * bytes_per_element;
+    layer_.output_bytes = outputs() * bytes_per_element;
     check_stated(json_, "macs", layer_.macs, "multiply-adds (1 MAC = 2 flop)");
     check_stated(json_, "work_flop", layer_.work_flop, "flop (1 MAC = 2 flop, plus element-wise operations)");
     const std::string unit = fmt::format("bytes ({} has {} per element)", precision, bytes_per_element);
     check_stated(json_, "weight_bytes", layer_.weight_bytes, unit);
     check_stated(json_, "output_bytes", layer_.output_bytes, unit);
+    check_stated(json_, "state_bytes", layer_.state_bytes, unit);
     json_.done();
   }
 
@@ -122,24 +171,57 @@ class LayerReader {
   const JsonReader& json_;
   const std::vector<const Shape*>& inputs_;
   const Shape& in_;  ///< of the first input
+  double bytes_per_element_;
   Shape stated_shape_;
   Layer layer_;
   double elementwise_flop_ = 0;
   double weights_ = 0;  ///< count, biases included
 
+  std::string_view kind_name() const { return layer_kind_name(layer_.kind); }
+  double outputs() const { return shape_elements(layer_.output_shape); }
+
+  [[noreturn]] void fail_inputs(const std::string& message) const {
+    json_.at("inputs").fail(fmt::format("{} {}", kind_name(), message));
+  }
+
   void check_input_count() const {
-    const bool joins = layer_.kind == LayerKind::kAdd || layer_.kind == LayerKind::kConcat;
-    if (joins ? inputs_.size() < 2 : inputs_.size() != 1) {
-      json_.at("inputs").fail(fmt::format("{} reads {}", layer_kind_name(layer_.kind),
-                                          joins ? "two tensors or more" : "exactly one tensor"));
+    switch (layer_.kind) {
+      case LayerKind::kAdd:
+      case LayerKind::kMul:
+      case LayerKind::kConcat:
+        if (inputs_.size() < 2) fail_inputs("reads two tensors or more");
+        break;
+      case LayerKind::kMatmul:
+        if (inputs_.size() != 2) fail_inputs("reads exactly two tensors");
+        break;
+      case LayerKind::kAttention:
+        if (inputs_.size() != 3) fail_inputs("reads exactly three tensors: queries, keys and values");
+        break;
+      case LayerKind::kElementwise:
+      case LayerKind::kDataMovement:
+        break;
+      default:
+        if (inputs_.size() != 1) fail_inputs("reads exactly one tensor");
     }
   }
 
-  void need_image() const {
-    if (in_.size() != 3) {
-      json_.at("inputs").fail(
-          fmt::format("{} reads an image, not [{}]", layer_kind_name(layer_.kind), in_[0]));
-    }
+  // Of the first input; `what` names the shape in words.
+  void need_rank(std::size_t rank, const std::string& what) const {
+    if (in_.size() != rank) fail_inputs(fmt::format("reads {}, not [{}]", what, fmt::join(in_, ", ")));
+  }
+  void need_image() const { need_rank(3, "an image"); }
+  void need_tokens() const { need_rank(2, "[tokens, features]"); }
+
+  const Shape& stated_shape() const {
+    json_.at("output");
+    return stated_shape_;
+  }
+
+  int count(const std::string& key, int low = 1) const {
+    return static_cast<int>(json_.at(key).integer(low, kLargestDimension));
+  }
+  int count_or(const std::string& key, int absent, int low = 1) const {
+    return json_.has(key) ? count(key, low) : absent;
   }
 
   void set_shape(Shape shape) {
@@ -152,46 +234,233 @@ class LayerReader {
     layer_.output_shape = std::move(shape);
   }
 
-  // Kernel, stride and padding, and from them the output's height and width.
-  void read_window(int channels, bool round_up) {
+  // The output has the first input's shape, and `flop` operations for each of its elements.
+  void keep_shape(double flop) {
+    set_shape(in_);
+    elementwise_flop_ = flop * shape_elements(in_);
+  }
+
+  void read_window_keys() {
     json_.at("kernel");
     layer_.kernel = read_integers<2>(json_, "kernel", 1, layer_.kernel);
     layer_.stride = read_integers<2>(json_, "stride", 1, layer_.stride);
     layer_.padding = read_integers<4>(json_, "padding", 0, layer_.padding);
+  }
+
+  // A dilated kernel has gaps: the extent that it covers.
+  std::int64_t kernel_extent(std::size_t axis) const {
+    return std::int64_t{layer_.dilation[axis]} * (layer_.kernel[axis] - 1) + 1;
+  }
+  double kernel_area() const { return 1.0 * layer_.kernel[0] * layer_.kernel[1]; }
+
+  // The output's height and width from those of the windows.
+  void set_window_shape(int channels, bool round_up) {
     const auto& [top, left, bottom, right] = layer_.padding;
-    const auto height = window_count(in_[1], layer_.kernel[0], layer_.stride[0], top, bottom, round_up);
-    const auto width = window_count(in_[2], layer_.kernel[1], layer_.stride[1], left, right, round_up);
+    const auto height = window_count(in_[1], kernel_extent(0), layer_.stride[0], top, bottom, round_up);
+    const auto width = window_count(in_[2], kernel_extent(1), layer_.stride[1], left, right, round_up);
     if (height < 1 || width < 1) {
       json_.at("kernel").fail(fmt::format("is larger than the padded input of {} by {}", in_[1], in_[2]));
     }
     set_shape({channels, static_cast<int>(height), static_cast<int>(width)});
   }
 
+  // Each input pixel adds a kernel's worth of outputs, `stride` apart; padding cuts the margin off.
+  void set_transposed_shape(int channels) {
+    const auto extra = read_integers<2>(json_, "output_padding", 0, {0, 0});
+    Shape shape{channels, 0, 0};
+    for (std::size_t axis = 0; axis < 2; ++axis) {
+      if (extra[axis] >= std::max(layer_.stride[axis], layer_.dilation[axis])) {
+        json_.at("output_padding").fail("must be smaller than the stride or the dilation");
+      }
+      const std::int64_t extent = std::int64_t{in_[axis + 1] - 1} * layer_.stride[axis] +
+                                  kernel_extent(axis) + extra[axis] - layer_.padding[axis] -
+                                  layer_.padding[axis + 2];
+      if (extent < 1) json_.at("padding").fail(fmt::format("leaves nothing of the output of axis {}", axis));
+      shape[axis + 1] = dimension(static_cast<double>(extent));
+    }
+    set_shape(std::move(shape));
+  }
+
   void add_bias(double output_channels) {
     if (!read_flag(json_, "bias", true)) return;
     weights_ += output_channels;
-    elementwise_flop_ = shape_elements(layer_.output_shape);
+    elementwise_flop_ = outputs();
   }
 
-  void read_conv() {
+  void read_convolution() {
     need_image();
     const bool depthwise = layer_.kind == LayerKind::kDepthwiseConv;
-    if (stated_shape_.empty()) json_.at("output");
-    const int channels = stated_shape_[0];
-    layer_.groups = depthwise ? in_[0] : 1;
-    if (const auto groups = depthwise ? std::nullopt : json_.find("groups")) {
-      layer_.groups = static_cast<int>(groups->integer(1, kLargestDimension));
-    }
+    const int channels = stated_shape()[0];
+    layer_.groups = depthwise ? in_[0] : count_or("groups", 1);
     if (in_[0] % layer_.groups != 0 || channels % layer_.groups != 0) {
       json_.at(depthwise ? "output" : "groups")
           .fail(fmt::format("{} groups do not divide {} channels in and {} out", layer_.groups, in_[0],
                             channels));
     }
-    read_window(channels, false);
-    const double per_output = 1.0 * layer_.kernel[0] * layer_.kernel[1] * (in_[0] / layer_.groups);
-    layer_.macs = shape_elements(layer_.output_shape) * per_output;
-    weights_ = channels * per_output;
+    read_window_keys();
+    layer_.dilation = read_integers<2>(json_, "dilation", 1, layer_.dilation);
+    if (layer_.kind == LayerKind::kConvTranspose) {
+      set_transposed_shape(channels);
+      layer_.macs = shape_elements(in_) * kernel_area() * (channels / layer_.groups);
+    } else {
+      set_window_shape(channels, false);
+      layer_.macs = outputs() * kernel_area() * (in_[0] / layer_.groups);
+    }
+    weights_ = 1.0 * channels * kernel_area() * (in_[0] / layer_.groups);
     add_bias(channels);
+  }
+
+  void read_fc() {
+    const bool tokens = in_.size() == 2;
+    const int features = tokens ? stated_shape().back() : stated_shape()[0];
+    set_shape(tokens ? Shape{in_[0], features} : Shape{features});
+    layer_.macs = shape_elements(in_) * features;
+    weights_ = layer_.macs / (tokens ? in_[0] : 1);
+    add_bias(features);
+  }
+
+  void read_matmul() {
+    const Shape& left = in_;
+    const Shape& right = *inputs_[1];
+    std::optional<Shape> shape;
+    if (left.size() > 1 && right.size() > 1 && left.back() == right[right.size() - 2]) {
+      shape = broadcast({left.begin(), left.end() - 2}, {right.begin(), right.end() - 2});
+    }
+    if (!shape) {
+      fail_inputs(fmt::format("cannot multiply [{}] by [{}]", fmt::join(left, ", "), fmt::join(right, ", ")));
+    }
+    shape->insert(shape->end(), {left[left.size() - 2], right.back()});
+    set_shape(std::move(*shape));
+    layer_.macs = outputs() * left.back();
+  }
+
+  void read_attention() {
+    for (const Shape* shape : inputs_) {
+      if (shape->size() != 2) {
+        fail_inputs(fmt::format("reads three tensors of two dimensions, not [{}]", fmt::join(*shape, ", ")));
+      }
+    }
+    const Shape& keys = *inputs_[1];
+    if (keys != *inputs_[2]) {
+      fail_inputs(fmt::format("reads keys [{}] and values [{}], which differ", fmt::join(keys, ", "),
+                              fmt::join(*inputs_[2], ", ")));
+    }
+    const int heads = layer_.groups = count("heads"), key_heads = count_or("key_value_heads", heads);
+    if (in_[1] % heads != 0) json_.at("heads").fail(fmt::format("does not divide {} features", in_[1]));
+    if (heads % key_heads != 0) {
+      json_.at("key_value_heads").fail(fmt::format("does not divide {} heads", heads));
+    }
+    if (const int features = in_[1] / heads * key_heads; keys[1] != features) {
+      fail_inputs(fmt::format("with {} of {} heads needs keys of {} features, not {}", key_heads, heads,
+                              features, keys[1]));
+    }
+    const double attended = keys[0] + 1.0 * count_or("cached_tokens", 0, 0);
+    keep_shape(0);
+    layer_.macs = 2.0 * in_[0] * attended * in_[1];
+    elementwise_flop_ = 3.0 * heads * in_[0] * attended;
+    if (json_.has("cached_tokens")) layer_.state_bytes = 2 * attended * keys[1] * bytes_per_element_;
+  }
+
+  void read_recurrent(double gates, double mixing_flop) {
+    need_tokens();
+    const double hidden = count("hidden");
+    const double directions =
+        json_.has("directions") ? static_cast<double>(json_.at("directions").integer(1, 2)) : 1;
+    const bool bias = read_flag(json_, "bias", true);
+    const double rows = directions * gates * hidden;
+    set_shape({in_[0], dimension(directions * hidden)});
+    layer_.steps = in_[0];
+    layer_.macs = in_[0] * rows * (in_[1] + hidden);
+    elementwise_flop_ = in_[0] * directions * hidden * (gates * (bias ? 3 : 1) + mixing_flop);
+    weights_ = rows * (in_[1] + hidden) + (bias ? 2 * rows : 0);
+  }
+
+  void read_batch_norm() {
+    keep_shape(2);
+    const double channels = in_[0];
+    if (read_flag(json_, "affine", true)) weights_ += 2 * channels;
+    if (read_flag(json_, "statistics", false)) weights_ += 2 * channels;
+    if (read_flag(json_, "scale_factor", false)) weights_ += 1;
+  }
+
+  void read_affine() {
+    keep_shape(0);
+    const double elements = outputs();
+    for (const char* key : {"factors", "summands"}) {
+      const int learned = count_or(key, in_[0], 0);
+      if (learned == 0) continue;
+      if (std::fmod(elements, learned) != 0) {
+        json_.at(key).fail(fmt::format("does not divide {} elements", elements));
+      }
+      weights_ += learned;
+      elementwise_flop_ += elements;
+    }
+  }
+
+  // The broadcast shape of all inputs.
+  Shape joined_shape() const {
+    Shape joined = in_;
+    for (const Shape* shape : inputs_) {
+      const auto next = broadcast(joined, *shape);
+      if (!next) {
+        fail_inputs(
+            fmt::format("cannot join [{}] and [{}]", fmt::join(joined, ", "), fmt::join(*shape, ", ")));
+      }
+      joined = *next;
+    }
+    return joined;
+  }
+
+  void read_concat() {
+    const auto last_axis = static_cast<std::int64_t>(in_.size()) - 1;
+    const auto axis =
+        static_cast<std::size_t>(json_.has("axis") ? json_.at("axis").integer(0, last_axis) : 0);
+    Shape joined = in_;
+    double extent = 0;
+    for (const Shape* shape : inputs_) {
+      // All but the axis must agree.
+      Shape other = *shape;
+      if (other.size() == in_.size()) other[axis] = in_[axis];
+      if (other != in_) {
+        fail_inputs(fmt::format("cannot join [{}] and [{}]", fmt::join(in_, ", "), fmt::join(*shape, ", ")));
+      }
+      extent += (*shape)[axis];
+    }
+    joined[axis] = dimension(extent);
+    set_shape(std::move(joined));
+  }
+
+  // One whole number per dimension of the input.
+  std::vector<std::int64_t> per_dimension(const std::string& key, int low, int absent) const {
+    std::vector<std::int64_t> numbers(in_.size(), absent);
+    const auto json = json_.find(key);
+    if (!json) return numbers;
+    const auto elements = json->elements();
+    if (elements.size() != in_.size()) {
+      json->fail(fmt::format("must have a whole number for each of {} dimensions", in_.size()));
+    }
+    for (std::size_t i = 0; i < in_.size(); ++i) numbers[i] = elements[i].integer(low, kLargestDimension);
+    return numbers;
+  }
+
+  void read_slice() {
+    const Shape& out = stated_shape();
+    const auto start = per_dimension("start", 0, 0), step = per_dimension("step", 1, 1);
+    bool inside = out.size() == in_.size();
+    for (std::size_t i = 0; inside && i < in_.size(); ++i)
+      inside = start[i] + (out[i] - 1) * step[i] < in_[i];
+    if (!inside) json_.at("output").fail(fmt::format("does not lie within [{}]", fmt::join(in_, ", ")));
+    set_shape(out);
+  }
+
+  void read_upsample() {
+    need_image();
+    json_.at("scale");
+    const auto scale = read_integers<2>(json_, "scale", 1, {1, 1});
+    const auto mode = json_.find("mode");
+    const bool linear = mode && mode->choice({"nearest", "linear"}) == 1;
+    set_shape({in_[0], dimension(1.0 * in_[1] * scale[0]), dimension(1.0 * in_[2] * scale[1])});
+    elementwise_flop_ = linear ? 7 * outputs() : 0;
   }
 
   void read_kind() {
@@ -199,39 +468,84 @@ class LayerReader {
     switch (layer_.kind) {
       case LayerKind::kConv:
       case LayerKind::kDepthwiseConv:
-        read_conv();
+      case LayerKind::kConvTranspose:
+        read_convolution();
         break;
       case LayerKind::kFc:
-        if (stated_shape_.empty()) json_.at("output");
-        set_shape({stated_shape_[0]});
-        layer_.macs = weights_ = elements * stated_shape_[0];
-        add_bias(stated_shape_[0]);
+        read_fc();
+        break;
+      case LayerKind::kMatmul:
+        read_matmul();
+        break;
+      case LayerKind::kAttention:
+        read_attention();
+        break;
+      case LayerKind::kEmbedding:
+        need_rank(1, "[tokens]");
+        set_shape({in_[0], stated_shape().back()});
+        weights_ = 1.0 * count("vocabulary") * layer_.output_shape[1];
+        break;
+      case LayerKind::kRnn:
+        read_recurrent(1, 0);
+        break;
+      case LayerKind::kGru:
+        read_recurrent(3, 5);
+        break;
+      case LayerKind::kLstm:
+        read_recurrent(4, 5);
         break;
       case LayerKind::kMaxPool:
       case LayerKind::kAvgPool:
         need_image();
-        read_window(in_[0], read_flag(json_, "ceil", false));
-        elementwise_flop_ = shape_elements(layer_.output_shape) * layer_.kernel[0] * layer_.kernel[1];
+        read_window_keys();
+        set_window_shape(in_[0], read_flag(json_, "ceil", false));
+        elementwise_flop_ = outputs() * kernel_area();
         break;
-      case LayerKind::kRelu:
-        set_shape(in_);
+      case LayerKind::kReduce:
+        if (!is_reduction(in_, stated_shape())) {
+          json_.at("output").fail(fmt::format("is no reduction of [{}]", fmt::join(in_, ", ")));
+        }
+        set_shape(stated_shape_);
         elementwise_flop_ = elements;
         break;
+      case LayerKind::kRelu:
+        keep_shape(1);
+        break;
+      case LayerKind::kElementwise: {
+        json_.at("function").text();
+        const auto flop = json_.find("flop_per_element");
+        set_shape(joined_shape());
+        elementwise_flop_ = outputs() * (flop ? flop->number(0, kLargestDimension) : 1);
+        break;
+      }
       case LayerKind::kLrn:
-        set_shape(in_);
-        elementwise_flop_ = elements * (2.0 * json_.at("local_size").integer(1, kLargestDimension) + 3);
+        keep_shape(2.0 * count("local_size") + 3);
         break;
       case LayerKind::kBatchNorm:
-        set_shape(in_);
-        elementwise_flop_ = 2 * elements;
-        weights_ = 2.0 * in_[0];
+        read_batch_norm();
+        break;
+      case LayerKind::kAffine:
+        read_affine();
+        break;
+      case LayerKind::kLayerNorm: {
+        const bool bias = read_flag(json_, "bias", true);
+        keep_shape(bias ? 7 : 4);
+        weights_ = (bias ? 2.0 : 1.0) * (in_.size() == 3 ? in_[0] : in_.back());
+        break;
+      }
+      case LayerKind::kDropout:
+        keep_shape(0);
         break;
       case LayerKind::kSoftmax:
-        set_shape(in_);
-        elementwise_flop_ = 3 * elements;
+        keep_shape(3);
         break;
-      case LayerKind::kDropout:
-        set_shape(in_);
+      case LayerKind::kAdd:
+      case LayerKind::kMul:
+        set_shape(joined_shape());
+        elementwise_flop_ = outputs() * static_cast<double>(inputs_.size() - 1);
+        break;
+      case LayerKind::kConcat:
+        read_concat();
         break;
       case LayerKind::kFlatten:
         if (elements > kLargestDimension) {
@@ -239,31 +553,25 @@ class LayerReader {
         }
         set_shape({static_cast<int>(elements)});
         break;
-      case LayerKind::kAdd:
-        check_equal_shapes(0);
-        set_shape(in_);
-        elementwise_flop_ = elements * static_cast<double>(inputs_.size() - 1);
+      case LayerKind::kReshape:
+        if (shape_elements(stated_shape()) != elements) {
+          json_.at("output").fail(fmt::format("the input has {} elements", elements));
+        }
+        set_shape(stated_shape_);
         break;
-      case LayerKind::kConcat: {
-        check_equal_shapes(1);
-        std::int64_t channels = 0;
-        for (const Shape* shape : inputs_) channels += (*shape)[0];
-        Shape joined = in_;
-        joined[0] = static_cast<int>(std::min<std::int64_t>(channels, INT32_MAX));
-        set_shape(std::move(joined));
+      case LayerKind::kSlice:
+        read_slice();
         break;
-      }
-    }
-  }
-
-  // The inputs of add agree in all dimensions (from 0), those of concat behind the channels (from 1).
-  void check_equal_shapes(std::ptrdiff_t from) const {
-    for (const Shape* shape : inputs_) {
-      if (shape->size() != in_.size() ||
-          !std::equal(shape->begin() + from, shape->end(), in_.begin() + from)) {
-        json_.at("inputs").fail(fmt::format("{} cannot join [{}] and [{}]", layer_kind_name(layer_.kind),
-                                            fmt::join(in_, ", "), fmt::join(*shape, ", ")));
-      }
+      case LayerKind::kUpsample:
+        read_upsample();
+        break;
+      case LayerKind::kDataMovement:
+        json_.at("operator").text();
+        if (const auto weights = json_.find("weights")) {
+          weights_ = static_cast<double>(weights->integer(0, static_cast<std::int64_t>(kMostElements)));
+        }
+        set_shape(stated_shape());
+        break;
     }
   }
 };
@@ -312,12 +620,88 @@ std::vector<std::size_t> topological_order(const std::vector<std::vector<LayerId
   return order;
 }
 
+// ---- writing ----
+
+// Whole numbers without a fraction, as people write them.
+Json json_number(double value) {
+  constexpr double kLargestExact = 9007199254740992;  // 2^53
+  if (value == std::floor(value) && std::abs(value) < kLargestExact) return static_cast<std::int64_t>(value);
+  return value;
+}
+
+std::string scalar_text(const Json& value) {
+  return value.dump(-1, ' ', true);
+}
+
+// One line with a space behind each comma and colon; members of `keys` in their order.
+template <typename Keys>
+std::string line_text(const Json& value, const Keys& keys) {
+  std::vector<std::string> parts;
+  if (value.is_array()) {
+    for (const Json& element : value) parts.push_back(line_text(element, keys));
+    return fmt::format("[{}]", fmt::join(parts, ", "));
+  }
+  if (!value.is_object()) return scalar_text(value);
+  for (const char* key : keys) {
+    const auto member = value.find(key);
+    if (member != value.end()) {
+      parts.push_back(fmt::format("{}: {}", scalar_text(key), line_text(*member, keys)));
+    }
+  }
+  return fmt::format("{{{}}}", fmt::join(parts, ", "));
+}
+
+template <typename Keys>
+std::string rows_text(const std::string& key, const Json& rows, const Keys& keys) {
+  std::vector<std::string> lines;
+  for (const Json& row : rows) lines.push_back("    " + line_text(row, keys));
+  return fmt::format("  \"{}\": [\n{}\n  ]", key, fmt::join(lines, ",\n"));
+}
+
+TableRow read_table_row(const JsonReader& json) {
+  constexpr double kMost = 1e15;
+  TableRow row;
+  row.row = json.at("row").text();
+  row.parameters = json.at("parameters").number(0, kMost);
+  row.size_mb = json.at("size_mb").number(0, kMost);
+  row.gflops = json.at("gflops").number(0, kMost);
+  if (const auto note = json.find("note")) row.note = note->string();
+  json.done();
+  return row;
+}
+
 }  // namespace
 
 const std::vector<std::string>& layer_kind_names() {
-  static const std::vector<std::string> names{
-      "conv",       "depthwise_conv", "fc",      "max_pool", "avg_pool", "relu",   "lrn",
-      "batch_norm", "dropout",        "softmax", "add",      "concat",   "flatten"};
+  static const std::vector<std::string> names{"conv",
+                                              "depthwise_conv",
+                                              "conv_transpose",
+                                              "fc",
+                                              "matmul",
+                                              "attention",
+                                              "embedding",
+                                              "rnn",
+                                              "gru",
+                                              "lstm",
+                                              "max_pool",
+                                              "avg_pool",
+                                              "reduce",
+                                              "relu",
+                                              "elementwise",
+                                              "lrn",
+                                              "batch_norm",
+                                              "affine",
+                                              "layer_norm",
+                                              "dropout",
+                                              "softmax",
+                                              "add",
+                                              "mul",
+                                              "concat",
+                                              "flatten",
+                                              "reshape",
+                                              "slice",
+                                              "upsample",
+                                              "data_movement"};
   return names;
 }
 
@@ -347,6 +731,7 @@ LayerGraph LayerGraph::parse(const Json& json, const std::string& file) {
   const JsonReader input = reader.at("input");
   graph.input_shape_ = read_shape(input.at("shape"));
   input.done();
+  if (const auto row = reader.find("table_1")) graph.table_1_ = read_table_row(*row);
 
   // Names first: a layer may stand before what it reads.
   const JsonReader layers = reader.at("layers");
@@ -392,6 +777,8 @@ LayerGraph LayerGraph::parse(const Json& json, const std::string& file) {
     layer.name = names[i];
     layer.inputs = std::move(inputs);
     graph.layers_.push_back(std::move(layer));
+    Json& attributes = graph.attributes_.emplace_back(entries[i].json());
+    for (const char* key : kComputedKeys) attributes.erase(key);
   }
 
   graph.read_exits(reader);
@@ -404,13 +791,20 @@ void LayerGraph::read_exits(const JsonReader& reader) {
   if (exits) {
     std::vector<std::string> names;
     for (const Layer& l : layers_) names.push_back(l.name);
+    double rates = 0;
     for (const JsonReader& entry : exits->elements()) {
       Exit exit;
       exit.name = entry.at("name").text();
       exit.layer = static_cast<LayerId>(entry.at("layer").choice(names));
       if (const auto accuracy = entry.find("accuracy")) {
         exit.accuracy = accuracy->number(0, 1);
-        entry.at("accuracy_source").text();
+        exit.accuracy_source = entry.at("accuracy_source").text();
+      }
+      if (const auto rate = entry.find("rate")) {
+        exit.rate = rate->number(0, 1);
+        exit.rate_source = entry.at("rate_source").text();
+        rates += *exit.rate;
+        if (rates > 1 + 1e-9) rate->fail("the rates sum to more than 1");
       }
       entry.done();
       for (const Exit& other : exits_) {
@@ -436,7 +830,10 @@ void LayerGraph::read_exits(const JsonReader& reader) {
       throw InputError(reader.place(),
                        fmt::format("\"exits\" is missing, and nobody reads {}", fmt::join(sinks, ", ")));
     }
-    add_exit({"output", find(sinks.front()), {}});
+    Exit exit;
+    exit.name = kOnlyExit;
+    exit.layer = find(sinks.front());
+    add_exit(std::move(exit));
   }
 
   std::set<LayerId> used;
@@ -491,6 +888,28 @@ const Shape& LayerGraph::input_shape(LayerId id) const {
   return first == kInput ? input_shape_ : layer(first).output_shape;
 }
 
+double LayerGraph::traffic_bytes(LayerId id, int batch) const {
+  const Layer& l = layer(id);
+  double weights = l.weight_bytes;
+  switch (l.kind) {
+    case LayerKind::kReshape:
+    case LayerKind::kFlatten:
+    case LayerKind::kDropout:
+      return 0;
+    case LayerKind::kEmbedding:
+      weights = std::min(weights, batch * l.output_bytes);  // a row for each output token
+      break;
+    case LayerKind::kRnn:
+    case LayerKind::kGru:
+    case LayerKind::kLstm:
+      weights *= l.steps;
+      break;
+    default:
+      break;
+  }
+  return weights + batch * (input_elements(id) * bytes_per_element_ + l.output_bytes + l.state_bytes);
+}
+
 double LayerGraph::parameters() const {
   return weight_bytes() / bytes_per_element_;
 }
@@ -505,6 +924,71 @@ double LayerGraph::weight_bytes() const {
   double sum = 0;
   for (const Layer& layer : layers_) sum += layer.weight_bytes;
   return sum;
+}
+
+double LayerGraph::state_bytes() const {
+  double sum = 0;
+  for (const Layer& layer : layers_) sum += layer.state_bytes;
+  return sum;
+}
+
+Json LayerGraph::to_json() const {
+  Json json{{"schema", 1},
+            {"name", name_},
+            {"source", source_},
+            {"precision", precision_},
+            {"input", {{"shape", input_shape_}}}};
+  if (table_1_) {
+    json["table_1"] = {{"row", table_1_->row},
+                       {"parameters", json_number(table_1_->parameters)},
+                       {"size_mb", json_number(table_1_->size_mb)},
+                       {"gflops", json_number(table_1_->gflops)},
+                       {"note", table_1_->note}};
+  }
+  for (LayerId id = 0; id < size(); ++id) {
+    const Layer& l = layer(id);
+    Json entry = attributes_[static_cast<std::size_t>(id)];
+    entry["name"] = l.name;
+    entry["kind"] = layer_kind_name(l.kind);
+    for (const LayerId input : l.inputs)
+      entry["inputs"].push_back(input == kInput ? "input" : layer(input).name);
+    entry["output"] = l.output_shape;
+    entry["macs"] = json_number(l.macs);
+    entry["work_flop"] = json_number(l.work_flop);
+    entry["weight_bytes"] = json_number(l.weight_bytes);
+    entry["output_bytes"] = json_number(l.output_bytes);
+    if (l.state_bytes != 0) entry["state_bytes"] = json_number(l.state_bytes);
+    json["layers"].push_back(std::move(entry));
+  }
+  if (exits_.size() == 1 && exits_[0].name == kOnlyExit && !exits_[0].accuracy && !exits_[0].rate)
+    return json;
+  for (const Exit& exit : exits_) {
+    Json entry{{"name", exit.name}, {"layer", layer(exit.layer).name}};
+    if (exit.accuracy) {
+      entry["accuracy"] = json_number(*exit.accuracy);
+      entry["accuracy_source"] = exit.accuracy_source;
+    }
+    if (exit.rate) {
+      entry["rate"] = json_number(*exit.rate);
+      entry["rate_source"] = exit.rate_source;
+    }
+    json["exits"].push_back(std::move(entry));
+  }
+  return json;
+}
+
+std::string LayerGraph::text() const {
+  const Json json = to_json();
+  constexpr std::array kHead{"schema", "name", "source", "precision", "input", "table_1"};
+  constexpr std::array kHeadMembers{"shape", "row", "parameters", "size_mb", "gflops", "note"};
+  std::vector<std::string> members;
+  for (const char* key : kHead) {
+    if (json.contains(key))
+      members.push_back(fmt::format("  \"{}\": {}", key, line_text(json[key], kHeadMembers)));
+  }
+  members.push_back(rows_text("layers", json["layers"], kLayerKeys));
+  if (json.contains("exits")) members.push_back(rows_text("exits", json["exits"], kExitKeys));
+  return fmt::format("{{\n{}\n}}\n", fmt::join(members, ",\n"));
 }
 
 }  // namespace cdisim

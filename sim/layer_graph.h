@@ -20,46 +20,81 @@ inline constexpr LayerId kInput = -1;
 enum class LayerKind {
   kConv,
   kDepthwiseConv,
+  kConvTranspose,
   kFc,
+  kMatmul,
+  kAttention,
+  kEmbedding,
+  kRnn,
+  kGru,
+  kLstm,
   kMaxPool,
   kAvgPool,
+  kReduce,
   kRelu,
+  kElementwise,
   kLrn,
   kBatchNorm,
+  kAffine,
+  kLayerNorm,
   kDropout,
   kSoftmax,
   kAdd,
+  kMul,
   kConcat,
   kFlatten,
+  kReshape,
+  kSlice,
+  kUpsample,
+  kDataMovement,
 };
-inline constexpr int kLayerKinds = 13;
+inline constexpr int kLayerKinds = 29;
 /// The names in the enum's order: the choices for JsonReader::choice().
 const std::vector<std::string>& layer_kind_names();
 std::string_view layer_kind_name(LayerKind kind);
 
-/// Channels, height, width for images; one number for vectors. Each within 1 to 10^6, their product at most
-/// 10^12.
+/// [elements], [tokens, features], [channels, height, width], or up to six dimensions; never a batch
+/// dimension. Each within 1 to 10^6, their product at most 10^12.
 using Shape = std::vector<int>;
 double shape_elements(const Shape& shape);
 
 /// One layer. What it costs follows from its kind and shapes, in doubles and for one input (batch of 1):
 ///
-///     kind                      macs                                          element-wise operations, flop
-///     conv                      outputs * kernel area * channels in / groups  1 per output (the bias)
-///     depthwise_conv            outputs * kernel area                         1 per output (the bias)
-///     fc                        inputs * outputs                              1 per output (the bias)
-///     max_pool, avg_pool        0                                             kernel area per output
-///     relu                      0                                             1 per element
-///     lrn                       0                                             2 * local_size + 3 per element
-///     batch_norm                0                                             2 per element (scale, shift)
-///     softmax                   0                                             3 per element
-///     add                       0                                             inputs - 1 per element
-///     concat, flatten, dropout  0                                             0 (no arithmetic at inference)
+///     kind              macs                                              element-wise operations, flop
+///     conv              outputs * kernel area * channels in / groups      1 per output (the bias)
+///     depthwise_conv    outputs * kernel area                             1 per output (the bias)
+///     conv_transpose    inputs * kernel area * channels out / groups      1 per output (the bias)
+///     fc                inputs * features out                             1 per output (the bias)
+///     matmul            outputs * k, of [.., m, k] by [.., k, n]          0
+///     attention         2 * tokens * attended * features                  3 * heads * tokens * attended
+///     embedding         0                                                 0
+///     rnn, gru, lstm    tokens * directions * gates * hidden              tokens * directions * hidden
+///                         * (features + hidden), gates 1, 3, 4              * (3, 14, 17)
+///     max_pool,avg_pool 0                                                 kernel area per output
+///     reduce            0                                                 1 per element read
+///     relu              0                                                 1 per element
+///     elementwise       0                                                 flop_per_element per output
+///     lrn               0                                                 2 * local_size + 3 per element
+///     batch_norm        0                                                 2 per element (scale, shift)
+///     affine            0                                                 1 per element for factors,
+///                                                                           1 for summands
+///     layer_norm        0                                                 7 per element; 4 without bias
+///                                                                           (RMS norm)
+///     softmax           0                                                 3 per element
+///     add, mul          0                                                 inputs - 1 per output
+///     upsample          0                                                 7 per output if linear, else 0
+///     concat, flatten, reshape, slice, data_movement, dropout: 0          0 (no arithmetic at inference)
 ///
 /// work_flop = 2 * macs + element-wise operations; a conv or fc without bias has none of the latter. lrn
 /// squares and sums local_size neighbours (2 * local_size - 1), then scales, adds, raises to a power and
-/// divides (4); softmax takes the exponential, sums and divides. Weights are the filters and one bias per
-/// output channel; batch_norm has a scale and a shift per channel.
+/// divides (4); softmax takes the exponential, sums and divides. A recurrent unit adds two biases and applies
+/// a function to each gate (3 per gate, 1 without bias), a gru and an lstm mix state and gates in 5 more.
+/// Weights are the filters and one bias per output channel; an fc reads a tensor of two dimensions token by
+/// token, any other whole; recurrent layers have two biases per gate; an embedding is a table of vocabulary
+/// by features; batch_norm has a scale and a shift per channel (`affine`), where a file counts them also mean
+/// and variance per channel (`statistics`) and one number (`scale_factor`, Caffe); affine has as many learned
+/// numbers as it states; layer_norm one factor and one summand per channel (three dimensions) or feature
+/// (else).
 struct Layer {
   std::string name;
   LayerKind kind = LayerKind::kRelu;
@@ -68,11 +103,23 @@ struct Layer {
   std::array<int, 2> kernel{1, 1};         ///< height, width
   std::array<int, 2> stride{1, 1};         ///< height, width
   std::array<int, 4> padding{0, 0, 0, 0};  ///< top, left, bottom, right
-  int groups = 1;
+  std::array<int, 2> dilation{1, 1};       ///< height, width
+  int groups = 1;                          ///< of channels; heads of an attention
+  int steps = 1;            ///< parts that must run one after another: the tokens of a recurrent layer
   double macs = 0;          ///< multiply-adds for one input; 1 MAC = 2 flop
   double work_flop = 0;     ///< operations for one input: 2 per MAC, plus element-wise ones
   double weight_bytes = 0;  ///< weights and biases at the graph's precision
   double output_bytes = 0;  ///< output tensor of one input at the graph's precision
+  double state_bytes = 0;   ///< kept between calls for one input: keys and values in an attention's cache
+};
+
+/// What Table 1 of the survey prints of a model. Source: the survey's Table 1.
+struct TableRow {
+  std::string row;        ///< name there
+  double parameters = 0;  ///< as printed: 25610269, 0.35e6
+  double size_mb = 0;     ///< as printed, 2^20 byte
+  double gflops = 0;      ///< as printed; mostly multiply-adds, see note
+  std::string note;       ///< what the printed numbers mean where they differ from ours
 };
 
 /// Where inference may stop: the sub-graph of `layer` and all its ancestors.
@@ -80,6 +127,9 @@ struct Exit {
   std::string name;
   LayerId layer = 0;
   std::optional<double> accuracy;  ///< top-1, 0 to 1; none where nobody published it
+  std::optional<double> rate;      ///< share of all inputs that stop here, 0 to 1, where it was published
+  std::string accuracy_source;     ///< empty without accuracy
+  std::string rate_source;         ///< empty without rate
 };
 
 /// A DNN as a DAG of layers, constant once loaded.
@@ -98,13 +148,28 @@ class LayerGraph {
   ///        {"name": "fc_1", "kind": "fc", "inputs": ["pool_1"], "output": [10]}],
   ///      "exits": [{"name": "exit_1", "layer": "fc_1", "accuracy": 0.78, "accuracy_source": "Fig. 9"}]}
   ///
-  /// Keys by kind: conv, depthwise_conv and the pools have kernel, stride ([1, 1]) and padding (zeros: top,
-  /// left, bottom, right); conv has groups (1); conv, depthwise_conv and fc have bias (true) and must state
-  /// their output; pools have ceil (false): the last, partly covered window counts too, as in Caffe and
-  /// Chainer, when it starts inside the tensor or its leading padding; lrn has local_size. Optional
-  /// everywhere else: output, and macs, work_flop, weight_bytes, output_bytes. Layers keep the file's order
-  /// where that is topological. Without "exits" the only layer that nobody reads is the one exit, "output".
-  /// Exits stand in order of their number of layers.
+  /// Keys by kind: conv, depthwise_conv, conv_transpose and the pools have kernel, stride ([1, 1]) and
+  /// padding (zeros: top, left, bottom, right); the convolutions also dilation ([1, 1]) and, but for
+  /// depthwise_conv, groups (1); conv_transpose has output_padding ([0, 0]); the convolutions and fc have
+  /// bias (true) and must state their output; pools have ceil (false): the last, partly covered window counts
+  /// too, as in Caffe and Chainer, when it starts inside the tensor or its leading padding; lrn has
+  /// local_size. attention reads queries [tokens, features], keys and values [keys, features of keys]; it has
+  /// heads, key_value_heads (heads; features / heads * key_value_heads is the features of keys) and, where it
+  /// keeps a cache, cached_tokens before this call: attended = keys + cached_tokens, state_bytes = 2 *
+  /// attended * features of keys * precision. embedding reads [tokens] and has vocabulary; rnn, gru, lstm
+  /// read [tokens, features], give [tokens, directions * hidden] and have hidden, directions (1) and bias
+  /// (true). elementwise has function (a name) and flop_per_element (1), and may read several tensors, which
+  /// broadcast. batch_norm has affine (true), statistics (false), scale_factor (false); affine has factors
+  /// and summands, how many of each are learned (channels; 0: none); layer_norm has bias (true). add, mul and
+  /// the leading dimensions of matmul broadcast as NumPy does; concat has axis (0); slice has start (zeros)
+  /// and step (ones), one number per dimension; upsample has scale ([height, width]) and mode ("nearest", or
+  /// "linear"); data_movement, which stands for any operator that computes nothing or is unknown, has
+  /// operator (a name) and weights (0: a count). embedding, reduce, reshape, slice and data_movement must
+  /// state their output, and so may any other kind. Optional everywhere: macs, work_flop, weight_bytes,
+  /// output_bytes, state_bytes. "table_1" (optional) is the survey's row: {"row", "parameters", "size_mb",
+  /// "gflops", "note"}. Layers keep the file's order where that is topological. Without "exits" the only
+  /// layer that nobody reads is the one exit, "output". Exits stand in order of their number of layers; an
+  /// exit may state the "rate", with its "rate_source", at which inputs stop there.
   /// @throws InputError naming file, JSON pointer and value.
   static LayerGraph load(const std::filesystem::path& path);
   static LayerGraph parse(const Json& json, const std::string& file);
@@ -112,6 +177,11 @@ class LayerGraph {
   const std::string& name() const { return name_; }
   const std::string& source() const { return source_; }
   const std::string& precision() const { return precision_; }
+  const std::optional<TableRow>& table_1() const { return table_1_; }
+  /// The graph as a file of the same form, with every cost; load(to_json()) is the same graph.
+  Json to_json() const;
+  /// That JSON as text, one layer per line.
+  std::string text() const;
   double bytes_per_element() const { return bytes_per_element_; }
   const Shape& input_shape() const { return input_shape_; }
   double input_bytes() const { return shape_elements(input_shape_) * bytes_per_element_; }
@@ -133,10 +203,15 @@ class LayerGraph {
   double input_elements(LayerId id) const;
   double output_elements(LayerId id) const { return shape_elements(layer(id).output_shape); }
   const Shape& input_shape(LayerId id) const;  ///< of the first input
+  /// Bytes that the layer moves between memory and processor for a batch of inputs: weights once (an
+  /// embedding's only as many rows as it reads, a recurrent layer's once per step), inputs, outputs and state
+  /// once per input. reshape, flatten and dropout move nothing: the output is the input.
+  double traffic_bytes(LayerId id, int batch = 1) const;
 
   double parameters() const;    ///< weights and biases of all layers, count
   double macs() const;          ///< of the full model (last exit)
   double weight_bytes() const;  ///< of all layers
+  double state_bytes() const;   ///< of all layers, for one input
 
  private:
   void read_exits(const JsonReader& reader);
@@ -146,7 +221,9 @@ class LayerGraph {
   double bytes_per_element_ = 4;
   Shape input_shape_;
   std::vector<Layer> layers_;
+  std::vector<Json> attributes_;  ///< of each layer, as the file states them: the keys of its kind
   std::vector<Exit> exits_;
+  std::optional<TableRow> table_1_;
   std::vector<std::vector<LayerId>> exit_layers_;
   std::vector<std::vector<LayerId>> consumers_;  ///< [0] of the input, [id + 1] of layer id
 };

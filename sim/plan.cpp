@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 
 #include "sim/error.h"
@@ -25,7 +26,65 @@ std::vector<int> piece_of_layer(const LayerGraph& graph, const Plan& plan) {
   return piece_of;
 }
 
+// For each piece the pieces whose exits must let a request pass before this one may start: those of the exits
+// that lie before some layer of it, unless the exit itself needs this piece.
+std::vector<std::vector<int>> exit_gates(const LayerGraph& graph, const Plan& plan,
+                                         const std::vector<int>& piece_of,
+                                         const std::map<std::pair<int, int>, double>& edges) {
+  const std::size_t n = plan.pieces.size();
+  std::vector<std::vector<int>> gates(n);
+  if (plan.exit_rates.empty()) return gates;
+  // reaches[p]: the pieces that need what p computes.
+  std::vector<std::vector<bool>> reaches(n, std::vector<bool>(n, false));
+  for (std::size_t p = 0; p < n; ++p) {
+    std::vector<int> open{static_cast<int>(p)};
+    while (!open.empty()) {
+      const int at = open.back();
+      open.pop_back();
+      for (const auto& [ends, bytes] : edges) {
+        const auto& [to, from] = ends;
+        if (from != at || reaches[p][static_cast<std::size_t>(to)]) continue;
+        reaches[p][static_cast<std::size_t>(to)] = true;
+        open.push_back(to);
+      }
+    }
+  }
+  for (int e = 0; e < plan.exit; ++e) {
+    if (plan.exit_rates[static_cast<std::size_t>(e)] == 0) continue;
+    const int gate = piece_of[static_cast<std::size_t>(graph.exits()[static_cast<std::size_t>(e)].layer)];
+    const std::vector<LayerId> before = plan_layers(graph, plan, e);
+    for (std::size_t p = 0; p < n; ++p) {
+      const bool behind = std::ranges::any_of(
+          plan.pieces[p].layers, [&](LayerId id) { return !std::ranges::binary_search(before, id); });
+      if (behind && static_cast<int>(p) != gate && !reaches[p][static_cast<std::size_t>(gate)])
+        gates[p].push_back(gate);
+    }
+  }
+  return gates;
+}
+
 }  // namespace
+
+std::vector<LayerId> plan_layers(const LayerGraph& graph, const Plan& plan, int exit) {
+  std::set<LayerId> layers;
+  for (int e = 0; e <= exit; ++e) {
+    if (e != exit && (plan.exit_rates.empty() || plan.exit_rates[static_cast<std::size_t>(e)] == 0)) continue;
+    const auto ids = graph.exit_layers(e);
+    layers.insert(ids.begin(), ids.end());
+  }
+  return {layers.begin(), layers.end()};
+}
+
+Plan stopped_at(const LayerGraph& graph, const Plan& plan, int exit) {
+  Plan out = plan;
+  out.exit = exit;
+  if (!out.exit_rates.empty()) out.exit_rates.resize(static_cast<std::size_t>(exit) + 1);
+  const std::vector<LayerId> needed = plan_layers(graph, plan, exit);
+  for (Piece& piece : out.pieces) {
+    std::erase_if(piece.layers, [&](LayerId id) { return !std::ranges::binary_search(needed, id); });
+  }
+  return out;
+}
 
 double tensor_bytes(const LayerGraph& graph, const WireFormat& wire, LayerId layer) {
   return wire.bytes_per_element ? graph.output_elements(layer) * *wire.bytes_per_element
@@ -48,11 +107,15 @@ std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire
   }
 
   std::vector<PlanEdge> edges;
-  for (const auto& [ends, b] : bytes) edges.push_back({ends.second, ends.first, b, {}});
+  const std::vector<std::vector<int>> gates = exit_gates(graph, plan, piece_of, bytes);
+  for (const auto& [ends, b] : bytes) {
+    edges.push_back({ends.second, ends.first, b, {}, gates[static_cast<std::size_t>(ends.first)]});
+  }
   const LayerId last = graph.exits()[static_cast<std::size_t>(plan.exit)].layer;
   edges.push_back({piece_of[static_cast<std::size_t>(last)],
                    kSourceEnd,
                    wire.result_bytes.value_or(tensor_bytes(graph, wire, last)),
+                   {},
                    {}});
   for (PlanEdge& edge : edges) {
     for (const EdgeTransform& t : plan.transforms) {
@@ -69,7 +132,7 @@ std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& 
   for (const Piece& piece : plan.pieces) {
     for (const LayerId id : piece.layers) {
       const Layer& layer = graph.layer(id);
-      weights[piece.host] += layer.weight_bytes;
+      weights[piece.host] += layer.weight_bytes + layer.state_bytes;
       double moved = layer.output_bytes;
       for (const LayerId input : layer.inputs) {
         moved += input == kInput ? graph.input_bytes() : graph.layer(input).output_bytes;
@@ -99,8 +162,17 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
       ++times[static_cast<std::size_t>(layer)];
     }
   }
+  if (!plan.exit_rates.empty()) {
+    const bool shares =
+        std::ranges::all_of(plan.exit_rates, [](double rate) { return rate >= 0 && rate <= 1; });
+    const double sum = std::accumulate(plan.exit_rates.begin(), plan.exit_rates.end(), 0.0);
+    if (plan.exit_rates.size() != static_cast<std::size_t>(plan.exit) + 1 || !shares ||
+        std::abs(sum - 1) > 1e-9) {
+      refuse(fmt::format("its exit rates are not {} shares that sum to 1", plan.exit + 1));
+    }
+  }
   std::vector<int> wanted(static_cast<std::size_t>(graph.size()), 0);
-  for (const LayerId layer : graph.exit_layers(plan.exit)) wanted[static_cast<std::size_t>(layer)] = 1;
+  for (const LayerId layer : plan_layers(graph, plan, plan.exit)) wanted[static_cast<std::size_t>(layer)] = 1;
   for (LayerId layer = 0; layer < graph.size(); ++layer) {
     const auto i = static_cast<std::size_t>(layer);
     if (times[i] != wanted[i]) {
@@ -130,12 +202,19 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
   const auto host_of = [&](int end) {
     return end == kSourceEnd ? source : plan.pieces[static_cast<std::size_t>(end)].host;
   };
-  for (const PlanEdge& edge : edges) {
-    const HostId from = host_of(edge.from), to = host_of(edge.to);
-    if (from != to && platform.route(from, to) == nullptr) {
-      refuse(fmt::format("{} has no route from \"{}\" to \"{}\"", platform.file(), platform.host(from).name,
-                         platform.host(to).name));
+  const auto check_routes = [&](const std::vector<PlanEdge>& needed) {
+    for (const PlanEdge& edge : needed) {
+      const HostId from = host_of(edge.from), to = host_of(edge.to);
+      if (from != to && platform.route(from, to) == nullptr) {
+        refuse(fmt::format("{} has no route from \"{}\" to \"{}\"", platform.file(), platform.host(from).name,
+                           platform.host(to).name));
+      }
     }
+  };
+  check_routes(edges);
+  for (int e = 0; e < plan.exit && !plan.exit_rates.empty(); ++e) {
+    if (plan.exit_rates[static_cast<std::size_t>(e)] > 0)
+      check_routes(plan_edges(graph, wire, stopped_at(graph, plan, e)));
   }
   std::set<std::pair<int, int>> transformed;
   for (const EdgeTransform& t : plan.transforms) {
@@ -159,6 +238,10 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
                          format_quantity(bytes, Dimension::kData),
                          format_quantity(*memory, Dimension::kData)));
     }
+  }
+  for (const Plan& fallback : plan.fallbacks) {
+    if (!fallback.fallbacks.empty()) refuse("a fallback has fallbacks of its own");
+    check_plan(graph, platform, source, wire, fallback, who + ", fallback");
   }
 }
 

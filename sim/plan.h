@@ -50,10 +50,25 @@ struct EdgeTransform {
 struct Plan {
   std::vector<Piece> pieces;
   int exit = 0;  ///< index into LayerGraph::exits()
+  /// (exit + 1) share of the requests that stop at each exit, summing to 1, drawn for each request; empty:
+  /// all at `exit`. Exits of rate 0 are not computed. What lies behind an exit waits, computing and sending
+  /// alike, until the exit has let the request pass.
+  std::vector<double> exit_rates;
   std::vector<EdgeTransform> transforms;
   /// The decision in the paper's own variables, for the report: {"partition_point": 13}.
   std::map<std::string, double> decision;
+  /// What becomes of a request that this plan lost because a host or link failed: it starts again, at its
+  /// source, under the first of these whose hosts are on. Fallbacks have none of their own.
+  std::vector<Plan> fallbacks;
 };
+
+/// The layers that a plan computes for a request that stops at `exit`: those of this exit and of all earlier
+/// ones that it passes, ascending.
+std::vector<LayerId> plan_layers(const LayerGraph& graph, const Plan& plan, int exit);
+
+/// The plan of a request that stops at `exit`: its pieces without the layers that this request does not need,
+/// some of them empty.
+Plan stopped_at(const LayerGraph& graph, const Plan& plan, int exit);
 
 /// A tensor, or several, on the way between two pieces of a plan.
 struct PlanEdge {
@@ -61,6 +76,7 @@ struct PlanEdge {
   int to = kSourceEnd;
   double bytes = 0;  ///< on the wire, where the two ends are on different hosts
   Transform transform;
+  std::vector<int> after;  ///< pieces with exits that must have let the request pass before anything is sent
 };
 
 /// The edges of a plan: each tensor that crosses from one piece to another once per receiving piece, the
@@ -74,8 +90,8 @@ std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire
 void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,
                 const Plan& plan, const std::string& who);
 
-/// Bytes that a plan keeps on each host: weights of its pieces plus the largest input + output of their
-/// layers.
+/// Bytes that a plan keeps on each host: weights and state of its pieces plus the largest input + output of
+/// their layers.
 std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& plan);
 
 }  // namespace cdisim

@@ -251,6 +251,402 @@ TEST_CASE("layer graph: bad layers are refused at their place") {
         "g: /layers/1/inputs: [\"p\",\"input\"]: concat cannot join [2, 3, 3] and [2, 4, 4]");
 }
 
+namespace {
+
+// The only layer of a graph, its keys and what it reads.
+Layer layer_of(const std::string& keys, const std::string& input = "[2, 4, 4]",
+               const std::string& precision = "fp32") {
+  return graph(one(keys), input, "", precision).layer(0);
+}
+
+// A layer that reads several tensors: `shapes` are those of the model's input, cut out of it by slices.
+std::string slices(const std::vector<std::string>& shapes) {
+  std::string text;
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    text += R"({"name": "i)" + std::to_string(i) + R"(", "kind": "slice", "inputs": ["input"], "output": )" +
+            shapes[i] + "},";
+  }
+  return text;
+}
+
+std::string reads(const std::string& inputs, const std::string& keys) {
+  return R"({"name": "z", "inputs": )" + inputs + ", " + keys + "}";
+}
+
+}  // namespace
+
+TEST_CASE("layer graph: there are as many names as kinds") {
+  REQUIRE(layer_kind_names().size() == kLayerKinds);
+  CHECK(layer_kind_name(LayerKind::kConv) == "conv");
+  CHECK(layer_kind_name(LayerKind::kConvTranspose) == "conv_transpose");
+  CHECK(layer_kind_name(LayerKind::kReduce) == "reduce");
+  CHECK(layer_kind_name(LayerKind::kLayerNorm) == "layer_norm");
+  CHECK(layer_kind_name(LayerKind::kDataMovement) == "data_movement");
+}
+
+TEST_CASE("layer graph: dilation spreads the kernel and leaves its area") {
+  // 3 x 3 with gaps of one covers 5 x 5: (9 - 5) / 1 + 1 = 5; 25 outputs * 9 * 1 MACs, 9 weights and a bias.
+  const Layer conv =
+      layer_of(R"("kind": "conv", "kernel": [3, 3], "dilation": [2, 2], "output": [1, 5, 5])", "[1, 9, 9]");
+  CHECK(conv.macs == 225);
+  CHECK(conv.weight_bytes == 40);
+  CHECK(conv.dilation == std::array<int, 2>{2, 2});
+}
+
+TEST_CASE("layer graph: conv_transpose spreads each input over a kernel") {
+  // (4 - 1) * 2 - 2 + 3 + 1 = 8 rows; 32 inputs * 9 * 6 / 2 = 864 MACs; 2 * 6 / 2 * 9 weights + 6 biases =
+  // 60; 6 * 8 * 8 = 384 outputs with a bias each.
+  const std::string keys = R"("kind": "conv_transpose", "kernel": [3, 3], "stride": [2, 2], "groups": 2,
+                              "padding": [1, 1, 1, 1], "output_padding": [1, 1], "output": )";
+  const Layer up = layer_of(keys + "[6, 8, 8]");
+  CHECK(up.macs == 864);
+  CHECK(up.work_flop == 2 * 864 + 384);
+  CHECK(up.weight_bytes == 60 * 4);
+  CHECK(error_of(one(keys + "[6, 9, 9]")) == "g: /layers/0/output: [6,9,9]: the inputs give [6, 8, 8]");
+  CHECK(error_of(one(keys + "[5, 8, 8]")) ==
+        "g: /layers/0/groups: 2: 2 groups do not divide 2 channels in and 5 out");
+  CHECK(error_of(one(R"("kind": "conv_transpose", "kernel": [1, 1], "output_padding": [1, 0],
+                        "output": [2, 5, 4])")) ==
+        "g: /layers/0/output_padding: [1,0]: must be smaller than the stride or the dilation");
+  CHECK(error_of(one(R"("kind": "conv_transpose", "kernel": [1, 1], "padding": [2, 0, 2, 0],
+                        "output": [2, 4, 4])")) ==
+        "g: /layers/0/padding: [2,0,2,0]: leaves nothing of the output of axis 0");
+  CHECK(error_of(one(R"("kind": "conv_transpose", "kernel": [1, 1])")) ==
+        "g: /layers/0: \"output\" is missing");
+}
+
+TEST_CASE("layer graph: fc reads two dimensions token by token") {
+  // 5 tokens * 8 * 10 = 400 MACs, 50 biases added; weights 8 * 10 + 10 once for all tokens.
+  const Layer fc = layer_of(R"("kind": "fc", "output": [5, 10])", "[5, 8]");
+  CHECK(fc.output_shape == Shape{5, 10});
+  CHECK(fc.macs == 400);
+  CHECK(fc.work_flop == 850);
+  CHECK(fc.weight_bytes == 90 * 4);
+  CHECK(error_of(one(R"("kind": "fc", "output": [10])"), "[5, 8]") ==
+        "g: /layers/0/output: [10]: the inputs give [5, 10]");
+  CHECK(error_of(one(R"("kind": "fc", "output": [5, 10])"), "[40]") ==
+        "g: /layers/0/output: [5,10]: the inputs give [5]");
+}
+
+TEST_CASE("layer graph: matmul") {
+  // [3, 2, 4] by [1, 4, 5]: the leading dimensions broadcast to 3; 3 * 2 * 5 outputs * 4 = 120 MACs.
+  const auto of = [](const std::string& left, const std::string& right, const std::string& keys = "") {
+    return slices({left, right}) + reads(R"(["i0", "i1"])", R"("kind": "matmul")" + keys);
+  };
+  const LayerGraph g = graph(of("[3, 2, 4]", "[1, 4, 5]"), "[3, 5, 5]");
+  CHECK(g.layer(2).output_shape == Shape{3, 2, 5});
+  CHECK(g.layer(2).macs == 120);
+  CHECK(g.layer(2).work_flop == 240);
+  CHECK(g.layer(2).weight_bytes == 0);
+  CHECK(graph(of("[2, 4]", "[4, 5]"), "[5, 5]").layer(2).output_shape == Shape{2, 5});
+  CHECK(error_of(of("[3, 2, 4]", "[1, 5, 4]"), "[3, 5, 5]") ==
+        "g: /layers/2/inputs: [\"i0\",\"i1\"]: matmul cannot multiply [3, 2, 4] by [1, 5, 4]");
+  CHECK(error_of(of("[3, 2, 4]", "[2, 4, 2]"), "[3, 5, 5]") ==
+        "g: /layers/2/inputs: [\"i0\",\"i1\"]: matmul cannot multiply [3, 2, 4] by [2, 4, 2]");
+  CHECK(error_of(of("[4]", "[4]"), "[5]") ==
+        "g: /layers/2/inputs: [\"i0\",\"i1\"]: matmul cannot multiply [4] by [4]");
+  CHECK(error_of(one(R"("kind": "matmul")")) ==
+        "g: /layers/0/inputs: [\"input\"]: matmul reads exactly two tensors");
+}
+
+TEST_CASE("layer graph: attention, with grouped heads and a cache") {
+  const auto of = [](const std::string& keys, const std::string& key_shape = "[3, 4]",
+                     const std::string& value_shape = "[3, 4]") {
+    return slices({"[2, 8]", key_shape, value_shape}) +
+           reads(R"(["i0", "i1", "i2"])", R"("kind": "attention", )" + keys);
+  };
+  // 2 tokens of 8 features in 4 heads of 2; 2 key heads: keys have 4 features. 3 keys + 7 cached = 10
+  // attended: 2 * 2 * 10 * 8 = 320 MACs; softmax 3 * 4 * 2 * 10 = 240; cache 2 * 10 * 4 elements.
+  const LayerGraph g = graph(of(R"("heads": 4, "key_value_heads": 2, "cached_tokens": 7)"), "[3, 8]");
+  CHECK(g.layer(3).output_shape == Shape{2, 8});
+  CHECK(g.layer(3).macs == 320);
+  CHECK(g.layer(3).work_flop == 640 + 240);
+  CHECK(g.layer(3).state_bytes == 80 * 4);
+  CHECK(g.state_bytes() == 320);
+  CHECK(g.layer(3).groups == 4);
+  CHECK(graph(of(R"("heads": 4, "key_value_heads": 2, "cached_tokens": 7)"), "[3, 8]", "", "fp16")
+            .state_bytes() == 160);
+  // Without a cache 3 are attended, and nothing is kept; an empty cache keeps this call's keys and values.
+  const Layer none = graph(of(R"("heads": 4, "key_value_heads": 2)"), "[3, 8]").layer(3);
+  CHECK(none.macs == 2 * 2 * 3 * 8);
+  CHECK(none.state_bytes == 0);
+  CHECK(graph(of(R"("heads": 4, "key_value_heads": 2, "cached_tokens": 0)"), "[3, 8]").state_bytes() ==
+        2 * 3 * 4 * 4);
+  const std::string at = "g: /layers/3/inputs: [\"i0\",\"i1\",\"i2\"]: attention ";
+  CHECK(error_of(of(R"("heads": 3)"), "[3, 8]") == "g: /layers/3/heads: 3: does not divide 8 features");
+  CHECK(error_of(of(R"("heads": 4, "key_value_heads": 3)"), "[3, 8]") ==
+        "g: /layers/3/key_value_heads: 3: does not divide 4 heads");
+  CHECK(error_of(of(R"("heads": 4)"), "[3, 8]") == at + "with 4 of 4 heads needs keys of 8 features, not 4");
+  CHECK(error_of(of(R"("heads": 4)", "[3, 4]", "[2, 4]"), "[3, 8]") ==
+        at + "reads keys [3, 4] and values [2, 4], which differ");
+  CHECK(error_of(of(R"("key_value_heads": 4)"), "[3, 8]") == "g: /layers/3: \"heads\" is missing");
+  CHECK(error_of(of(R"("heads": 4, "key_value_heads": 2, "cached_tokens": -1)"), "[3, 8]") ==
+        "g: /layers/3/cached_tokens: -1: must lie within [0, 1000000]");
+  CHECK(
+      error_of(of(R"("heads": 4, "key_value_heads": 2, "cached_tokens": 7, "state_bytes": 160)"), "[3, 8]") ==
+      "g: /layers/3/state_bytes: 160: the shapes give 320 bytes (fp32 has 4 per element)");
+  CHECK(error_of(one(R"("kind": "attention", "heads": 1)")) ==
+        "g: /layers/0/inputs: [\"input\"]: attention reads exactly three tensors: queries, keys and values");
+  CHECK(error_of(reads(R"(["input", "input", "input"])", R"("kind": "attention", "heads": 1)")) ==
+        "g: /layers/0/inputs: [\"input\",\"input\",\"input\"]: attention reads three tensors of two "
+        "dimensions, not "
+        "[2, 4, 4]");
+}
+
+TEST_CASE("layer graph: embedding is a table") {
+  const Layer table = layer_of(R"("kind": "embedding", "vocabulary": 100, "output": [5, 8])", "[5]");
+  CHECK(table.macs == 0);
+  CHECK(table.work_flop == 0);
+  CHECK(table.weight_bytes == 800 * 4);
+  CHECK(table.output_bytes == 40 * 4);
+  CHECK(error_of(one(R"("kind": "embedding", "vocabulary": 100, "output": [4, 8])"), "[5]") ==
+        "g: /layers/0/output: [4,8]: the inputs give [5, 8]");
+  CHECK(error_of(one(R"("kind": "embedding", "output": [5, 8])"), "[5]") ==
+        "g: /layers/0: \"vocabulary\" is missing");
+  CHECK(error_of(one(R"("kind": "embedding", "vocabulary": 100, "output": [5, 8])"), "[5, 1]") ==
+        "g: /layers/0/inputs: [\"input\"]: embedding reads [tokens], not [5, 1]");
+}
+
+TEST_CASE("layer graph: recurrent layers") {
+  // 10 tokens of 3 features, hidden 4, both directions: 10 * 2 * gates * 4 * (3 + 4) = 560 MACs per gate;
+  // 2 * 4 * (3 + 4 + 2 biases) = 72 weights per gate; 10 * 2 * 4 = 80 units of 3, 14 and 17 operations.
+  const auto check = [](const std::string& kind, double gates, double flop) {
+    const Layer layer = layer_of(R"("kind": ")" + kind + R"(", "hidden": 4, "directions": 2)", "[10, 3]");
+    CHECK(layer.output_shape == Shape{10, 8});
+    CHECK(layer.macs == 560 * gates);
+    CHECK(layer.work_flop == 1120 * gates + 80 * flop);
+    CHECK(layer.weight_bytes == 72 * gates * 4);
+    CHECK(layer.steps == 10);
+  };
+  check("rnn", 1, 3);
+  check("gru", 3, 14);
+  check("lstm", 4, 17);
+  // Without bias: 2 * 4 fewer weights and 2 fewer additions per gate; one direction.
+  const Layer plain = layer_of(R"("kind": "gru", "hidden": 4, "bias": false)", "[10, 3]");
+  CHECK(plain.weight_bytes == 3 * 4 * 7 * 4);
+  CHECK(plain.work_flop == 2 * 840 + 40 * 8);
+  CHECK(error_of(one(R"("kind": "rnn")"), "[10, 3]") == "g: /layers/0: \"hidden\" is missing");
+  CHECK(error_of(one(R"("kind": "rnn", "hidden": 4, "directions": 3)"), "[10, 3]") ==
+        "g: /layers/0/directions: 3: must lie within [1, 2]");
+  CHECK(error_of(one(R"("kind": "lstm", "hidden": 4)"), "[10]") ==
+        "g: /layers/0/inputs: [\"input\"]: lstm reads [tokens, features], not [10]");
+  CHECK(error_of(one(R"("kind": "rnn", "hidden": 4, "output": [10, 5])"), "[10, 3]") ==
+        "g: /layers/0/output: [10,5]: the inputs give [10, 4]");
+}
+
+TEST_CASE("layer graph: reduce keeps some dimensions and reads all elements") {
+  const auto reduced = [](const std::string& output) {
+    return error_of(one(R"("kind": "reduce", "output": )" + output), "[2, 3, 4]");
+  };
+  CHECK(layer_of(R"("kind": "reduce", "output": [2])").work_flop == 32);
+  for (const char* output : {"[2, 3, 1]", "[2, 1, 1]", "[1, 1, 1]", "[2, 4]", "[3]", "[1]"}) {
+    CHECK(reduced(output) == "no error");
+  }
+  for (const char* output : {"[2, 3, 2]", "[4, 2]", "[5]", "[1, 2, 3, 4]"}) {
+    CHECK(reduced(output).ends_with("is no reduction of [2, 3, 4]"));
+  }
+  CHECK(error_of(one(R"("kind": "reduce")")) == "g: /layers/0: \"output\" is missing");
+}
+
+TEST_CASE("layer graph: element-wise functions and norms, 32 elements") {
+  CHECK(layer_of(R"("kind": "elementwise", "function": "tanh")").work_flop == 32);
+  CHECK(layer_of(R"("kind": "elementwise", "function": "silu", "flop_per_element": 4)").work_flop == 128);
+  CHECK(layer_of(R"("kind": "elementwise", "function": "cast", "flop_per_element": 0.5)").work_flop == 16);
+  CHECK(error_of(one(R"("kind": "elementwise")")) == "g: /layers/0: \"function\" is missing");
+  CHECK(error_of(one(R"("kind": "elementwise", "function": "x", "flop_per_element": -1)")) ==
+        "g: /layers/0/flop_per_element: -1: must lie within [0, 1000000]");
+
+  // Scale and shift of 2 channels, mean and variance, one number.
+  CHECK(layer_of(R"("kind": "batch_norm", "statistics": true)").weight_bytes == 8 * 4);
+  CHECK(layer_of(R"("kind": "batch_norm", "affine": false, "statistics": true, "scale_factor": true)")
+            .weight_bytes == 5 * 4);
+  CHECK(layer_of(R"("kind": "batch_norm", "affine": false)").work_flop == 64);
+
+  CHECK(layer_of(R"("kind": "affine")").weight_bytes == 4 * 4);  // a factor and a summand per channel
+  CHECK(layer_of(R"("kind": "affine")").work_flop == 64);
+  CHECK(layer_of(R"("kind": "affine", "factors": 0, "summands": 32)").weight_bytes == 32 * 4);
+  CHECK(layer_of(R"("kind": "affine", "factors": 0, "summands": 32)").work_flop == 32);
+  CHECK(error_of(one(R"("kind": "affine", "factors": 3)")) ==
+        "g: /layers/0/factors: 3: does not divide 32 elements");
+
+  // Per channel of an image, per feature of tokens.
+  CHECK(layer_of(R"("kind": "layer_norm")").weight_bytes == 4 * 4);
+  CHECK(layer_of(R"("kind": "layer_norm")").work_flop == 7 * 32);
+  const Layer rms = layer_of(R"("kind": "layer_norm", "bias": false)", "[4, 8]");
+  CHECK(rms.weight_bytes == 8 * 4);
+  CHECK(rms.work_flop == 4 * 32);
+}
+
+TEST_CASE("layer graph: add, mul and elementwise broadcast as NumPy does") {
+  const auto of = [](const std::string& kind, const std::vector<std::string>& shapes) {
+    return slices(shapes) + reads(shapes.size() == 2 ? R"(["i0", "i1"])" : R"(["i0", "i1", "i2"])",
+                                  R"("kind": ")" + kind + "\"");
+  };
+  // [2, 1, 1] * [2, 4, 4]: 32 products.
+  const LayerGraph scaled = graph(of("mul", {"[2, 1, 1]", "[2, 4, 4]"}));
+  CHECK(scaled.layer(2).output_shape == Shape{2, 4, 4});
+  CHECK(scaled.layer(2).work_flop == 32);
+  CHECK(scaled.input_elements(2) == 34);
+  // Both stretch: [2, 1, 4] + [1, 4, 1] + [2, 4, 4] is [2, 4, 4], two sums each.
+  const Layer sum = graph(of("add", {"[2, 1, 4]", "[1, 4, 1]", "[2, 4, 4]"})).layer(3);
+  CHECK(sum.output_shape == Shape{2, 4, 4});
+  CHECK(sum.work_flop == 64);
+  // Fewer dimensions align at the end: [2, 4, 3] * [3].
+  const std::string features = R"({"name": "f", "kind": "reduce", "inputs": ["input"], "output": [3]},)" +
+                               reads(R"(["input", "f"])", R"("kind": "mul")");
+  CHECK(graph(features, "[2, 4, 3]").layer(1).output_shape == Shape{2, 4, 3});
+  const std::string maximum = slices({"[2, 1, 1]", "[2, 4, 4]"}) +
+                              reads(R"(["i0", "i1"])", R"("kind": "elementwise", "function": "max")");
+  CHECK(graph(maximum).layer(2).work_flop == 32);
+  CHECK(error_of(of("mul", {"[2, 3, 3]", "[2, 4, 4]"})) ==
+        "g: /layers/2/inputs: [\"i0\",\"i1\"]: mul cannot join [2, 3, 3] and [2, 4, 4]");
+  CHECK(error_of(one(R"("kind": "mul")")) ==
+        "g: /layers/0/inputs: [\"input\"]: mul reads two tensors or more");
+}
+
+TEST_CASE("layer graph: concat, reshape, slice, upsample and data movement") {
+  const auto joined = [](const std::string& axis) {
+    return slices({"[2, 1, 4]", "[2, 3, 4]"}) +
+           reads(R"(["i0", "i1"])", R"("kind": "concat", "axis": )" + axis);
+  };
+  CHECK(graph(joined("1")).layer(2).output_shape == Shape{2, 4, 4});
+  CHECK(error_of(joined("0")) ==
+        "g: /layers/2/inputs: [\"i0\",\"i1\"]: concat cannot join [2, 1, 4] and [2, 3, 4]");
+  CHECK(error_of(joined("3")) == "g: /layers/2/axis: 3: must lie within [0, 2]");
+
+  CHECK(layer_of(R"("kind": "reshape", "output": [16, 2])").output_shape == Shape{16, 2});
+  CHECK(layer_of(R"("kind": "reshape", "output": [16, 2])").work_flop == 0);
+  CHECK(error_of(one(R"("kind": "reshape", "output": [16, 3])")) ==
+        "g: /layers/0/output: [16,3]: the input has 32 elements");
+
+  // Rows 1 and 3 of 4: start 1, step 2, two of them; a third would be row 5.
+  const auto rows = [](const std::string& more) {
+    return error_of(one(R"("kind": "slice", "start": [0, 1, 0], "step": [1, 2, 1], "output": )" + more));
+  };
+  CHECK(rows("[2, 2, 4]") == "no error");
+  CHECK(rows("[2, 3, 4]") == "g: /layers/0/output: [2,3,4]: does not lie within [2, 4, 4]");
+  CHECK(rows("[2, 2]") == "g: /layers/0/output: [2,2]: does not lie within [2, 4, 4]");
+  CHECK(error_of(one(R"("kind": "slice", "start": [1], "output": [2, 2, 4])")) ==
+        "g: /layers/0/start: [1]: must have a whole number for each of 3 dimensions");
+  CHECK(error_of(one(R"("kind": "slice", "step": [1, 0, 1], "output": [2, 2, 4])")) ==
+        "g: /layers/0/step/1: 0: must lie within [1, 1000000]");
+
+  const Layer nearest = layer_of(R"("kind": "upsample", "scale": [2, 3], "mode": "nearest")");
+  CHECK(nearest.output_shape == Shape{2, 8, 12});
+  CHECK(nearest.work_flop == 0);
+  CHECK(layer_of(R"("kind": "upsample", "scale": [2, 3], "mode": "linear")").work_flop == 7 * 192);
+  CHECK(error_of(one(R"("kind": "upsample")")) == "g: /layers/0: \"scale\" is missing");
+  CHECK(error_of(one(R"("kind": "upsample", "scale": [2, 2], "mode": "cubic")"))
+            .starts_with("g: /layers/0/mode: \"cubic\" is unknown; valid: nearest, linear"));
+  CHECK(error_of(one(R"("kind": "upsample", "scale": [2, 1000000])")) ==
+        "g: /layers/0: the output [2, 8, 4000000] has a dimension outside [1, 1000000]");
+
+  const Layer moved =
+      layer_of(R"("kind": "data_movement", "operator": "pad", "weights": 7, "output": [3, 4, 4])");
+  CHECK(moved.work_flop == 0);
+  CHECK(moved.weight_bytes == 28);
+  CHECK(error_of(one(R"("kind": "data_movement", "output": [3, 4, 4])")) ==
+        "g: /layers/0: \"operator\" is missing");
+  CHECK(error_of(one(R"("kind": "data_movement", "operator": "pad")")) ==
+        "g: /layers/0: \"output\" is missing");
+}
+
+TEST_CASE("layer graph: traffic of a batch") {
+  const auto traffic = [](const std::string& keys, const std::string& input, int batch) {
+    return graph(one(keys), input).traffic_bytes(0, batch);
+  };
+  // fc: 330 weights once, 32 inputs and 10 outputs for each of 3.
+  CHECK(traffic(R"("kind": "fc", "output": [10])", "[2, 4, 4]", 3) == (330 + 3 * 42) * 4);
+  // rnn: 1 * 4 * (3 + 4 + 2) = 36 weights for each of 10 steps; 30 in, 40 out.
+  CHECK(traffic(R"("kind": "rnn", "hidden": 4)", "[10, 3]", 2) == (360 + 2 * 70) * 4);
+  // embedding: 5 rows of 8 per input, but never more than the table of 100 rows; 5 in, 40 out.
+  const std::string table = R"("kind": "embedding", "vocabulary": 100, "output": [5, 8])";
+  CHECK(traffic(table, "[5]", 1) == (40 + 45) * 4);
+  CHECK(traffic(table, "[5]", 30) == (800 + 30 * 45) * 4);
+  CHECK(traffic(R"("kind": "relu")", "[8]", 1) == 64);
+  for (const char* keys :
+       {R"("kind": "flatten")", R"("kind": "dropout")", R"("kind": "reshape", "output": [32])"}) {
+    CHECK(traffic(keys, "[2, 4, 4]", 2) == 0);
+  }
+  // attention: no weights; queries 16, keys and values 12 each, output 16, cache 2 * 10 * 4, per input.
+  const LayerGraph g =
+      graph(slices({"[2, 8]", "[3, 4]"}) + reads(R"(["i0", "i1", "i1"])", R"("kind": "attention", "heads": 4,
+            "key_value_heads": 2, "cached_tokens": 7)"),
+            "[3, 8]");
+  CHECK(g.traffic_bytes(2) == (16 + 24 + 16 + 80) * 4);
+  CHECK(g.traffic_bytes(2, 2) == 2 * g.traffic_bytes(2));
+}
+
+TEST_CASE("layer graph: what the survey's table prints") {
+  const auto row = [](const std::string& members) {
+    return R"(, "table_1": {"row": "A", "parameters": 345.5)" + members + "}";
+  };
+  const LayerGraph g = graph(relu("a", "input"), "[1]", row(R"(, "size_mb": 1.5, "gflops": 2, "note": "n")"));
+  REQUIRE(g.table_1().has_value());
+  CHECK(g.table_1()->row == "A");
+  CHECK(g.table_1()->parameters == 345.5);
+  CHECK(g.table_1()->size_mb == 1.5);
+  CHECK(g.table_1()->gflops == 2);
+  CHECK(g.table_1()->note == "n");
+  CHECK_FALSE(graph(relu("a", "input"), "[1]").table_1().has_value());
+  CHECK(error_of(relu("a", "input"), "[1]", row(R"(, "gflops": 2)")) ==
+        "g: /table_1: \"size_mb\" is missing");
+  CHECK(error_of(relu("a", "input"), "[1]", row(R"(, "size_mb": 1, "gflops": 2, "mb": 2)"))
+            .starts_with("g: /table_1: unknown key \"mb\""));
+}
+
+TEST_CASE("layer graph: what is written is read again as the same graph") {
+  // A layer before what it reads, defaults spelt out, a name to escape, half-byte elements, no output.
+  const LayerGraph g =
+      graph(reads(R"(["a\"\u00e9"])", R"("kind": "fc", "output": [3], "bias": true)") + "," +
+                R"({"name": "a\"\u00e9", "kind": "max_pool", "inputs": ["input"], "kernel": [2, 2],
+                                     "stride": [1, 1]})",
+            "[1, 4, 4]",
+            R"(, "exits": [{"name": "x", "layer": "z", "accuracy": 0.5, "accuracy_source": "s"}])", "int4");
+  const LayerGraph again = LayerGraph::parse(g.to_json(), "g");
+  CHECK(again.to_json() == g.to_json());
+  CHECK(again.layer(0).name == "a\"\u00e9");
+  CHECK(again.layer(0).kernel == std::array<int, 2>{2, 2});
+  CHECK(again.layer(1).weight_bytes == 15);  // (9 * 3 + 3) / 2
+  CHECK(again.layer(1).output_bytes == 1.5);
+  CHECK(again.exits()[0].accuracy == 0.5);
+  CHECK(again.exits()[0].accuracy_source == "s");
+  CHECK(LayerGraph::parse(parse_json(g.text(), "g"), "g").text() == g.text());
+  // One layer per line, and every line.
+  CHECK(
+      g.text() ==
+      "{\n  \"schema\": 1,\n  \"name\": \"g\",\n  \"source\": \"test\",\n  \"precision\": \"int4\",\n"
+      "  \"input\": {\"shape\": [1, 4, 4]},\n  \"layers\": [\n"
+      "    {\"name\": \"a\\\"\\u00e9\", \"kind\": \"max_pool\", \"inputs\": [\"input\"], \"kernel\": [2, 2], "
+      "\"stride\": [1, 1], \"output\": [1, 3, 3], \"macs\": 0, \"work_flop\": 36, \"weight_bytes\": 0, "
+      "\"output_bytes\": 4.5},\n"
+      "    {\"name\": \"z\", \"kind\": \"fc\", \"inputs\": [\"a\\\"\\u00e9\"], \"bias\": true, \"output\": "
+      "[3], "
+      "\"macs\": 27, \"work_flop\": 57, \"weight_bytes\": 15, \"output_bytes\": 1.5}\n  ],\n"
+      "  \"exits\": [\n    {\"name\": \"x\", \"layer\": \"z\", \"accuracy\": 0.5, \"accuracy_source\": "
+      "\"s\"}\n"
+      "  ]\n}\n");
+  // Every kind's own keys survive: a layer whose attributes got lost would cost something else.
+  for (const char* keys :
+       {R"("kind": "upsample", "scale": [2, 3], "mode": "linear")",
+        R"("kind": "elementwise", "function": "f", "flop_per_element": 2.5)",
+        R"("kind": "slice", "start": [1, 0, 0], "step": [1, 3, 1], "output": [1, 2, 4])",
+        R"("kind": "affine", "factors": 1, "summands": 0)",
+        R"("kind": "conv_transpose", "kernel": [3, 3], "stride": [2, 2], "dilation": [2, 2],
+                              "output_padding": [1, 1], "bias": false, "output": [2, 12, 12])"}) {
+    const LayerGraph before = graph(one(keys));
+    const LayerGraph after = LayerGraph::parse(parse_json(before.text(), "g"), "g");
+    CHECK(after.to_json() == before.to_json());
+    CHECK(after.to_json()["layers"][0].size() == before.to_json()["layers"][0].size());
+  }
+}
+
+TEST_CASE("layer graph: no attribute is lost in writing") {
+  // text() writes a fixed list of keys; to_json() has all.
+  const LayerGraph g = graph(one(R"("kind": "max_pool", "kernel": [2, 2], "stride": [2, 2], "ceil": true)"));
+  CHECK(parse_json(g.text(), "g") == g.to_json());
+}
+
 TEST_CASE("layer graph: cycles are named layer by layer") {
   // a reads c, c reads b, b reads a; d only looks on.
   const std::string text =
@@ -263,8 +659,11 @@ TEST_CASE("layer graph: numbers that would overflow are refused") {
   CHECK(error_of(relu("a", "input"), "[1000001]") ==
         "g: /input/shape/0: 1000001: must lie within [1, 1000000]");
   CHECK(error_of(relu("a", "input"), "[0]") == "g: /input/shape/0: 0: must lie within [1, 1000000]");
-  CHECK(error_of(relu("a", "input"), "[2, 4]") ==
-        "g: /input/shape: [2,4]: must be [elements] or [channels, height, width]");
+  CHECK(error_of(relu("a", "input"), "[2, 4]") == "no error");
+  CHECK(error_of(relu("a", "input"), "[]") == "g: /input/shape: []: must have 1 to 6 dimensions");
+  CHECK(error_of(relu("a", "input"), "[1, 1, 1, 1, 1, 1]") == "no error");
+  CHECK(error_of(relu("a", "input"), "[1, 1, 1, 1, 1, 1, 1]") ==
+        "g: /input/shape: [1,1,1,1,1,1,1]: must have 1 to 6 dimensions");
   CHECK(error_of(relu("a", "input"), "[1000000, 1000000, 2]") ==
         "g: /input/shape: [1000000,1000000,2]: [1000000, 1000000, 2] has more than 1e+12 elements");
   CHECK(error_of(one(R"("kind": "flatten")"), "[1000, 1000, 2]") ==

@@ -4,8 +4,8 @@
     python3 workloads/generate.py           writes every file
     python3 workloads/generate.py --check   writes nothing; exits 1 when a file differs from its definition here
 
-Each function below defines one model. Adding one: write a function that returns a Graph, name it in FILES.
-The costs written beside each layer are computed here and again by sim/layer_graph.cpp, which refuses a file
+Each function below defines one model or one family. Adding one: write a function that returns a Graph, name it in
+FILES. The costs written beside each layer are computed here and again by sim/layer_graph.cpp, which refuses a file
 where the two disagree; the rules stand in sim/layer_graph.h.
 """
 
@@ -15,44 +15,133 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BYTES_PER_ELEMENT = {"fp32": 4}
+BYTES_PER_ELEMENT = {"fp32": 4, "fp16": 2}
+
+# Operations per element of functions that are no layer kind of their own.
+SIGMOID = 3  # exponential, add, divide
+SILU = SIGMOID + 1  # times x
+GELU = 8  # by tanh: a polynomial of degree 3 (4), tanh (1), add, two products
+ROTARY = 3  # two products and a sum
+
+
+def pair(value):
+    """[height, width] of one number for both, or of two."""
+    return list(value) if isinstance(value, (list, tuple)) else [value, value]
+
+
+def same(kernel):
+    """The padding (height, width) with which an odd kernel keeps the size."""
+    return tuple(k // 2 for k in pair(kernel))
 
 
 class Graph:
     """Builds a layer graph. Every layer method appends one layer and returns its name; a layer reads the one
-    before it, unless `of` names another (or several, for add)."""
+    before it, unless `of` names another (or several, for layers that join). kernel, stride and scale are one number
+    or (height, width); padding is one number, (height, width) or (top, left, bottom, right)."""
 
     def __init__(self, name, source, input_shape, precision="fp32"):
         self.name, self.source, self.precision = name, source, precision
         self.shapes = {"input": list(input_shape)}
         self.last = "input"
-        self.layers, self.exits = [], []
+        self.layers, self.exits, self.row = [], [], None
 
-    def conv(self, name, channels, kernel, stride=1, padding=0, groups=1, bias=True, of=None):
-        in_channels, height, width = self.shapes[of or self.last]
-        output = [channels, *((n + 2 * padding - kernel) // stride + 1 for n in (height, width))]
-        keys = self._window(kernel, stride, padding)
-        if groups != 1:
+    # ---- layers with weights ----
+
+    def conv(self, name, channels, kernel, stride=1, padding=0, groups=1, bias=True, of=None, kind="conv"):
+        in_channels = self.shapes[of or self.last][0]
+        keys, sizes = self._window(kernel, stride, padding, of)
+        if groups != 1 and kind == "conv":
             keys["groups"] = groups
-        per_output = kernel * kernel * in_channels // groups
-        return self._weighted(name, "conv", of, keys, output, math.prod(output) * per_output,
-                              channels * per_output, bias)
+        per_output = math.prod(keys["kernel"]) * in_channels // groups
+        output = [channels, *sizes]
+        return self._weighted(name, kind, of, keys, output, math.prod(output) * per_output,
+                              channels * per_output, channels, bias)
+
+    def depthwise(self, name, kernel, stride=1, padding=0, bias=True, of=None):
+        channels = self.shapes[of or self.last][0]
+        return self.conv(name, channels, kernel, stride, padding, channels, bias, of, "depthwise_conv")
 
     def fc(self, name, outputs, bias=True, of=None):
-        macs = math.prod(self.shapes[of or self.last]) * outputs
-        return self._weighted(name, "fc", of, {}, [outputs], macs, macs, bias)
+        """Of [tokens, features] token by token, of any other shape as a whole."""
+        shape = self.shapes[of or self.last]
+        tokens = shape[:1] if len(shape) == 2 else []
+        macs = math.prod(shape) * outputs
+        return self._weighted(name, "fc", of, {}, [*tokens, outputs], macs, macs // math.prod(tokens), outputs, bias)
 
-    def max_pool(self, name, kernel, stride, ceil=False, of=None):
-        channels, height, width = self.shapes[of or self.last]
-        up = stride - 1 if ceil else 0
-        output = [channels, *((n - kernel + up) // stride + 1 for n in (height, width))]
-        keys = self._window(kernel, stride, 0)
-        if ceil:
-            keys["ceil"] = True
-        return self._add(name, "max_pool", of, keys, output, flop=math.prod(output) * kernel * kernel)
+    def embedding(self, name, vocabulary, features, of=None):
+        tokens = self.shapes[of or self.last]
+        return self._add(name, "embedding", of, {"vocabulary": vocabulary}, [*tokens, features],
+                         weights=vocabulary * features)
+
+    def recurrent(self, name, kind, hidden, directions=1, of=None):
+        """rnn, gru or lstm over [tokens, features]."""
+        tokens, features = self.shapes[of or self.last]
+        gates, flop = {"rnn": (1, 3), "gru": (3, 14), "lstm": (4, 17)}[kind]
+        keys = {"hidden": hidden}
+        if directions != 1:
+            keys["directions"] = directions
+        rows = directions * gates * hidden
+        return self._add(name, kind, of, keys, [tokens, directions * hidden], tokens * rows * (features + hidden),
+                         tokens * directions * hidden * flop, rows * (features + hidden + 2))
+
+    def batch_norm(self, name, affine=True, statistics=False, scale_factor=False, of=None):
+        channels = self.shapes[of or self.last][0]
+        keys = {} if affine else {"affine": False}
+        if statistics:
+            keys["statistics"] = True
+        if scale_factor:
+            keys["scale_factor"] = True
+        weights = (2 * affine + 2 * statistics) * channels + scale_factor
+        return self._elementwise(name, "batch_norm", of, 2, keys, weights)
+
+    def affine(self, name, factors, summands, of=None):
+        return self._elementwise(name, "affine", of, (factors > 0) + (summands > 0),
+                                 {"factors": factors, "summands": summands}, factors + summands)
+
+    def layer_norm(self, name, bias=True, of=None):
+        shape = self.shapes[of or self.last]
+        features = shape[0] if len(shape) == 3 else shape[-1]
+        return self._elementwise(name, "layer_norm", of, 7 if bias else 4, {} if bias else {"bias": False},
+                                 (2 if bias else 1) * features)
+
+    # ---- layers without ----
+
+    def attention(self, name, queries, keys, values, heads, key_value_heads=None, cached_tokens=None):
+        tokens, features = self.shapes[queries]
+        attended = self.shapes[keys][0] + (cached_tokens or 0)
+        attributes = {"heads": heads}
+        if key_value_heads:
+            attributes["key_value_heads"] = key_value_heads
+        state = 0
+        if cached_tokens is not None:
+            attributes["cached_tokens"] = cached_tokens
+            state = 2 * attended * self.shapes[keys][1]
+        return self._add(name, "attention", [queries, keys, values], attributes, [tokens, features],
+                         2 * tokens * attended * features, 3 * heads * tokens * attended, state=state)
+
+    def max_pool(self, name, kernel, stride=1, padding=0, ceil=False, of=None):
+        return self._pool(name, "max_pool", kernel, stride, padding, ceil, of)
+
+    def avg_pool(self, name, kernel, stride=1, padding=0, ceil=False, of=None):
+        return self._pool(name, "avg_pool", kernel, stride, padding, ceil, of)
+
+    def global_avg_pool(self, name, of=None):
+        return self.avg_pool(name, self.shapes[of or self.last][1:], of=of)
+
+    def reduce(self, name, output, of=None):
+        return self._add(name, "reduce", of, {}, list(output), flop=math.prod(self.shapes[of or self.last]))
 
     def relu(self, name, of=None):
         return self._elementwise(name, "relu", of, 1)
+
+    def function(self, name, function, flop_per_element=1, of=None):
+        keys = {"function": function}
+        if flop_per_element != 1:
+            keys["flop_per_element"] = flop_per_element
+        return self._elementwise(name, "elementwise", of, flop_per_element, keys)
+
+    def silu(self, name, of=None):
+        return self.function(name, "silu", SILU, of)
 
     def lrn(self, name, local_size, of=None):
         return self._elementwise(name, "lrn", of, 2 * local_size + 3, {"local_size": local_size})
@@ -66,13 +155,51 @@ class Graph:
     def add(self, name, of):
         return self._elementwise(name, "add", of, len(of) - 1)
 
-    def exit(self, name, layer, accuracy, accuracy_source):
-        self.exits.append({"name": name, "layer": layer, "accuracy": accuracy, "accuracy_source": accuracy_source})
+    def mul(self, name, of):
+        """The first factor has the product's shape."""
+        return self._elementwise(name, "mul", of, len(of) - 1)
+
+    def concat(self, name, of, axis=0):
+        output = list(self.shapes[of[0]])
+        output[axis] = sum(self.shapes[tensor][axis] for tensor in of)
+        return self._add(name, "concat", of, {"axis": axis} if axis else {}, output)
+
+    def slice(self, name, output, start=None, step=None, of=None):
+        keys = {}
+        if start:
+            keys["start"] = list(start)
+        if step:
+            keys["step"] = list(step)
+        return self._add(name, "slice", of, keys, list(output))
+
+    def upsample(self, name, scale, of=None):
+        channels, height, width = self.shapes[of or self.last]
+        rows, columns = pair(scale)
+        return self._add(name, "upsample", of, {"scale": [rows, columns]}, [channels, height * rows, width * columns])
+
+    def move(self, name, operator, output, weights=0, of=None):
+        """An operator that computes nothing."""
+        keys = {"operator": operator}
+        if weights:
+            keys["weights"] = weights
+        return self._add(name, "data_movement", of, keys, list(output), weights=weights)
+
+    # ---- the file ----
+
+    def exit(self, name, layer, accuracy=None, accuracy_source=None):
+        known = {} if accuracy is None else {"accuracy": accuracy, "accuracy_source": accuracy_source}
+        self.exits.append({"name": name, "layer": layer, **known})
+
+    def table_1(self, row, parameters, size_mb, gflops, note):
+        """What the survey's Table 1 prints."""
+        self.row = {"row": row, "parameters": parameters, "size_mb": size_mb, "gflops": gflops, "note": note}
 
     def text(self):
         """The file: one layer per line."""
         head = {"schema": 1, "name": self.name, "source": self.source, "precision": self.precision,
                 "input": {"shape": self.shapes["input"]}}
+        if self.row:
+            head["table_1"] = self.row
         members = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
         for key, rows in (("layers", self.layers), ("exits", self.exits)):
             if rows:
@@ -80,35 +207,63 @@ class Graph:
                 members.append(f'  "{key}": [\n{lines}\n  ]')
         return "{\n" + ",\n".join(members) + "\n}\n"
 
-    @staticmethod
-    def _window(kernel, stride, padding):
-        keys = {"kernel": [kernel] * 2}
-        if stride != 1:
-            keys["stride"] = [stride] * 2
-        if padding:
-            keys["padding"] = [padding] * 4
-        return keys
+    def _window(self, kernel, stride, padding, of, ceil=False):
+        """The keys of a window, and the height and width of what it gives."""
+        kernel, stride = pair(kernel), pair(stride)
+        if not isinstance(padding, (list, tuple)):
+            padding = [padding] * 4
+        if len(padding) == 2:
+            padding = [*padding, *padding]
+        keys = {"kernel": kernel}
+        if stride != [1, 1]:
+            keys["stride"] = stride
+        if any(padding):
+            keys["padding"] = list(padding)
+        sizes = []
+        for axis, extent in enumerate(self.shapes[of or self.last][1:]):
+            room = extent + padding[axis] + padding[axis + 2] - kernel[axis]
+            count = (room + (stride[axis] - 1 if ceil else 0)) // stride[axis] + 1
+            # A window that would start behind the tensor does not count.
+            if ceil and (count - 1) * stride[axis] >= extent + padding[axis]:
+                count -= 1
+            sizes.append(count)
+        return keys, sizes
 
-    def _weighted(self, name, kind, of, keys, output, macs, weights, bias):
+    def _pool(self, name, kind, kernel, stride, padding, ceil, of):
+        keys, sizes = self._window(kernel, stride, padding, of, ceil)
+        if ceil:
+            keys["ceil"] = True
+        output = [self.shapes[of or self.last][0], *sizes]
+        return self._add(name, kind, of, keys, output, flop=math.prod(output) * math.prod(keys["kernel"]))
+
+    def _weighted(self, name, kind, of, keys, output, macs, weights, channels, bias):
         if not bias:
             keys["bias"] = False
         return self._add(name, kind, of, keys, output, macs, math.prod(output) if bias else 0,
-                         weights + (output[0] if bias else 0))
+                         weights + (channels if bias else 0))
 
-    def _elementwise(self, name, kind, of, flop_per_element, keys=None):
+    def _elementwise(self, name, kind, of, flop_per_element, keys=None, weights=0):
         first = of[0] if isinstance(of, list) else of or self.last
         shape = self.shapes[first]
-        return self._add(name, kind, of, keys or {}, shape, flop=math.prod(shape) * flop_per_element)
+        return self._add(name, kind, of, keys or {}, shape, flop=math.prod(shape) * flop_per_element, weights=weights)
 
-    def _add(self, name, kind, of, keys, output, macs=0, flop=0, weights=0):
+    def _add(self, name, kind, of, keys, output, macs=0, flop=0, weights=0, state=0):
         size = BYTES_PER_ELEMENT[self.precision]
         inputs = of if isinstance(of, list) else [of or self.last]
-        self.layers.append({
-            "name": name, "kind": kind, "inputs": inputs, **keys, "output": output, "macs": macs,
-            "work_flop": 2 * macs + flop, "weight_bytes": weights * size, "output_bytes": math.prod(output) * size})
+        layer = {"name": name, "kind": kind, "inputs": inputs, **keys, "output": output, "macs": macs,
+                 "work_flop": 2 * macs + flop, "weight_bytes": weights * size,
+                 "output_bytes": math.prod(output) * size}
+        if state:
+            layer["state_bytes"] = state * size
+        self.layers.append(layer)
         self.shapes[name] = output
         self.last = name
         return name
+
+
+# ---- the nineteen models of the survey's Table 1 ----
+
+PRINTED_MACS = "The printed gflops are multiply-adds."
 
 
 def alexnet():
@@ -137,18 +292,15 @@ def alexnet():
     g.dropout("drop7")
     g.fc("fc8", 1000)
     g.softmax("prob")
+    g.table_1("AlexNet", 60965224, 233, 0.7, PRINTED_MACS)
     return g
 
 
-def branchy_alexnet():
-    g = Graph("branchy_alexnet",
-              "Main branch: BranchyNet's AlexNet for CIFAR-10 (github.com/kunglab/branchynet, "
-              "networks/alex_cifar10.py; 544,074 parameters). Exits: Li, Zhou, Chen, MECOMM 2018 (arXiv 1806.07840v2), whose Fig. 4 draws only "
-              "the conv and fc layers of five exits with 12, 16, 19, 20 and 22 layers; the rest of the four side "
-              "branches is our reconstruction from these counts", [3, 32, 32])
+def alexnet_cifar(g):
+    """BranchyNet's main branch."""
 
-    def pool(name, of=None):
-        g.max_pool(name, 3, 2, ceil=True, of=of)
+    def pool(name):
+        g.max_pool(name, 3, 2, ceil=True)
 
     g.conv("conv_1", 32, 5, padding=2)
     g.relu("relu_1")
@@ -172,6 +324,19 @@ def branchy_alexnet():
     g.relu("relu_7")
     g.dropout("dropout_2")
     g.fc("fc_3", 10)
+
+
+def branchy_alexnet():
+    g = Graph("branchy_alexnet",
+              "Main branch: BranchyNet's AlexNet for CIFAR-10 (github.com/kunglab/branchynet, "
+              "networks/alex_cifar10.py; 544,074 parameters). Exits: Li, Zhou, Chen, MECOMM 2018 (arXiv 1806.07840v2), whose Fig. 4 draws only "
+              "the conv and fc layers of five exits with 12, 16, 19, 20 and 22 layers; the rest of the four side "
+              "branches is our reconstruction from these counts", [3, 32, 32])
+
+    def pool(name, of=None):
+        g.max_pool(name, 3, 2, ceil=True, of=of)
+
+    alexnet_cifar(g)
 
     def branch(exit_name, tap, first_kernel, first_channels):
         """conv, relu, pool, lrn, conv, relu, pool, fc from `tap` on."""
@@ -206,6 +371,821 @@ def branchy_alexnet():
     return g
 
 
+def lenet():
+    g = Graph("lenet", "Caffe's LeNet for MNIST (github.com/BVLC/caffe, examples/mnist/lenet.prototxt): 431,080 "
+              "parameters", [1, 28, 28])
+    g.table_1("LeNet", 431080, 1.64, 0.005, "The printed gflops are operations, two per multiply-add, as in no other "
+              "row.")
+    g.conv("conv1", 20, 5)
+    g.max_pool("pool1", 2, 2)
+    g.conv("conv2", 50, 5)
+    g.max_pool("pool2", 2, 2)
+    g.fc("ip1", 500)
+    g.relu("relu1")
+    g.fc("ip2", 10)
+    g.softmax("prob")
+    return g
+
+
+def googlenet():
+    g = Graph("googlenet", "BVLC GoogLeNet (github.com/BVLC/caffe, models/bvlc_googlenet/deploy.prototxt) without the "
+              "auxiliary classifiers of training: 6,998,552 parameters", [3, 224, 224])
+    g.table_1("GoogleNet", 6998552, 27, 1.6, PRINTED_MACS)
+
+    def conv(block, name, channels, kernel, of=None, stride=1):
+        g.conv(f"{block}/{name}", channels, kernel, stride, same(kernel), of=of)
+        return g.relu(f"{block}/relu_{name.replace('_s2', '')}")
+
+    def inception(name, c1, c3_reduce, c3, c5_reduce, c5, pool_channels):
+        block, tap = f"inception_{name}", g.last
+        ends = [conv(block, "1x1", c1, 1, of=tap)]
+        conv(block, "3x3_reduce", c3_reduce, 1, of=tap)
+        ends.append(conv(block, "3x3", c3, 3))
+        conv(block, "5x5_reduce", c5_reduce, 1, of=tap)
+        ends.append(conv(block, "5x5", c5, 5))
+        g.max_pool(f"{block}/pool", 3, padding=1, of=tap)
+        ends.append(conv(block, "pool_proj", pool_channels, 1))
+        g.concat(f"{block}/output", ends)
+
+    conv("conv1", "7x7_s2", 64, 7, stride=2)
+    g.max_pool("pool1/3x3_s2", 3, 2, ceil=True)
+    g.lrn("pool1/norm1", 5)
+    conv("conv2", "3x3_reduce", 64, 1)
+    conv("conv2", "3x3", 192, 3)
+    g.lrn("conv2/norm2", 5)
+    g.max_pool("pool2/3x3_s2", 3, 2, ceil=True)
+    inception("3a", 64, 96, 128, 16, 32, 32)
+    inception("3b", 128, 128, 192, 32, 96, 64)
+    g.max_pool("pool3/3x3_s2", 3, 2, ceil=True)
+    inception("4a", 192, 96, 208, 16, 48, 64)
+    inception("4b", 160, 112, 224, 24, 64, 64)
+    inception("4c", 128, 128, 256, 24, 64, 64)
+    inception("4d", 112, 144, 288, 32, 64, 64)
+    inception("4e", 256, 160, 320, 32, 128, 128)
+    g.max_pool("pool4/3x3_s2", 3, 2, ceil=True)
+    inception("5a", 256, 160, 320, 32, 128, 128)
+    inception("5b", 384, 192, 384, 48, 128, 128)
+    g.avg_pool("pool5/7x7_s1", 7)
+    g.dropout("pool5/drop_7x7_s1")
+    g.fc("loss3/classifier", 1000)
+    g.softmax("prob")
+    return g
+
+
+VGG_CONVS = {11: (1, 1, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+
+
+def vgg_features(g, depth, normalise=False):
+    for stage, (convs, channels) in enumerate(zip(VGG_CONVS[depth], (64, 128, 256, 512, 512)), 1):
+        for number in range(1, convs + 1):
+            g.conv(f"conv{stage}_{number}", channels, 3, padding=1)
+            if normalise:
+                g.batch_norm(f"bn{stage}_{number}")
+            g.relu(f"relu{stage}_{number}")
+        g.max_pool(f"pool{stage}", 2, 2)
+
+
+def vgg(depth, parameters, row=None):
+    g = Graph(f"vgg{depth}", f"VGG with {depth} weighted layers (Simonyan and Zisserman, ICLR 2015, as in Caffe's model "
+              f"zoo and torchvision's vgg{depth}): {parameters:,} parameters", [3, 224, 224])
+    if row:
+        g.table_1(*row, PRINTED_MACS)
+    vgg_features(g, depth)
+    for number in (6, 7):
+        g.fc(f"fc{number}", 4096)
+        g.relu(f"relu{number}")
+        g.dropout(f"drop{number}")
+    g.fc("fc8", 1000)
+    g.softmax("prob")
+    return g
+
+
+def vgg16_cifar():
+    g = Graph("vgg16_cifar", "VGG-16 for CIFAR-10 with batch normalisation and one fc layer (github.com/kuangliu/"
+              "pytorch-cifar, models/vgg.py): 14,728,266 parameters", [3, 32, 32])
+    vgg_features(g, 16, normalise=True)
+    g.fc("classifier", 10)
+    return g
+
+
+RESNET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+
+
+def resnet_msra(depth, row, counted):
+    """The Caffe files, in which the 1x1 convolution before the 3x3 has the stride."""
+    g = Graph(f"resnet{depth}", f"ResNet-{depth} (github.com/KaimingHe/deep-residual-networks, prototxt/ResNet-{depth}-"
+              f"deploy.prototxt; stride in the first 1x1), counting each batch normalisation's mean, variance and scale "
+              f"factor: {counted}", [3, 224, 224])
+    g.table_1(*row, PRINTED_MACS + " The parameters count the statistics of batch normalisation; gflops of 4.1 for a "
+              "ResNet-50 elsewhere belong to the variant with the stride in the 3x3." if depth == 50 else
+              PRINTED_MACS + " The parameters count the statistics of batch normalisation.")
+
+    def conv(name, channels, kernel, stride=1, of=None, bias=False):
+        g.conv(name, channels, kernel, stride, same(kernel), bias=bias, of=of)
+        suffix = name[3:] if name.startswith("res") else f"_{name}"
+        g.batch_norm(f"bn{suffix}", affine=False, statistics=True, scale_factor=True)
+        return g.affine(f"scale{suffix}", channels, channels)
+
+    def block(name, channels, stride, project):
+        tap = g.last
+        shortcut = conv(f"{name}_branch1", 4 * channels, 1, stride, tap) if project else tap
+        conv(f"{name}_branch2a", channels, 1, stride, tap)
+        g.relu(f"{name}_branch2a_relu")
+        conv(f"{name}_branch2b", channels, 3)
+        g.relu(f"{name}_branch2b_relu")
+        g.add(name, [shortcut, conv(f"{name}_branch2c", 4 * channels, 1)])
+        g.relu(f"{name}_relu")
+
+    conv("conv1", 64, 7, 2, bias=depth == 50)
+    g.relu("conv1_relu")
+    g.max_pool("pool1", 3, 2, ceil=True)
+    for stage, blocks in enumerate(RESNET_BLOCKS[depth]):
+        for number in range(blocks):
+            numbered = depth > 50 and blocks > 3 and number > 0
+            suffix = f"b{number}" if numbered else "abcdef"[number]
+            block(f"res{stage + 2}{suffix}", 64 << stage, 2 if stage and not number else 1, project=number == 0)
+    g.avg_pool("pool5", 7)
+    g.fc("fc1000", 1000)
+    g.softmax("prob")
+    return g
+
+
+def mobilenet_v1():
+    g = Graph("mobilenet_v1", "MobileNet 1.0-224 (Howard et al., arXiv 1704.04861, Table 1), weights of convolutions and "
+              "fc only: 4,209,088 parameters; batch normalisation folded, its biases left out", [3, 224, 224])
+    g.table_1("MobileNetV1", 4209088, 16, 0.569, PRINTED_MACS + " The parameters leave out batch normalisation and the "
+              "bias of the classifier; with both they are 4,231,976.")
+
+    def convolution(name, add, *arguments):
+        add(name, *arguments, bias=False)
+        g.relu(f"{name}_relu")
+
+    convolution("conv1", g.conv, 32, 3, 2, 1)
+    blocks = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]
+    for number, (channels, stride) in enumerate(blocks, 2):
+        convolution(f"conv{number}_dw", g.depthwise, 3, stride, 1)
+        convolution(f"conv{number}_pw", g.conv, channels, 1)
+    g.global_avg_pool("pool")
+    g.fc("fc", 1000, bias=False)
+    g.softmax("prob")
+    return g
+
+
+def normalised(g, name, channels, kernel, stride=1, padding=None, groups=1, of=None, act="relu", **batch_norm):
+    """A convolution without bias (depthwise where it has no `channels`), batch normalisation, and `act` unless None."""
+    padding = same(kernel) if padding is None else padding
+    if channels is None:
+        g.depthwise(name, kernel, stride, padding, bias=False, of=of)
+    else:
+        g.conv(name, channels, kernel, stride, padding, groups, bias=False, of=of)
+    g.batch_norm(f"{name}_bn", **batch_norm)
+    if act == "relu":
+        g.relu(f"{name}_relu")
+    elif act == "silu":
+        g.silu(f"{name}_silu")
+    elif act == "leaky_relu":
+        g.function(f"{name}_leaky", "leaky_relu", 2)
+    return g.last
+
+
+def squeeze_excite(g, name, reduced):
+    """Weighs the channels of the tensor before it by what two convolutions make of their means."""
+    tensor, channels = g.last, g.shapes[g.last][0]
+    g.reduce(f"{name}_mean", [channels, 1, 1])
+    g.conv(f"{name}_reduce", reduced, 1)
+    g.silu(f"{name}_silu")
+    g.conv(f"{name}_expand", channels, 1)
+    g.mul(f"{name}_scale", [tensor, g.function(f"{name}_sigmoid", "sigmoid", SIGMOID)])
+
+
+def inverted_residual(g, name, channels, stride, expansion, kernel=3, act="relu", squeeze=False):
+    """Expand, depthwise, project; the input is added where the shapes allow it."""
+    tap, in_channels = g.last, g.shapes[g.last][0]
+    if expansion != 1:
+        normalised(g, f"{name}_expand", in_channels * expansion, 1, act=act)
+    normalised(g, f"{name}_dw", None, kernel, stride, act=act)
+    if squeeze:
+        squeeze_excite(g, f"{name}_se", in_channels // 4)
+    projected = normalised(g, f"{name}_project", channels, 1, act=None)
+    if g.shapes[projected] == g.shapes[tap]:
+        g.add(f"{name}_add", [tap, projected])
+
+
+def mobilenet_v2():
+    g = Graph("mobilenet_v2", "torchvision mobilenet_v2 (Sandler et al., CVPR 2018, width 1.0), counting scale and shift "
+              "of batch normalisation: 3,504,872 parameters", [3, 224, 224])
+    g.table_1("MobileNetV2", 3504872, 13, 0.3, PRINTED_MACS)
+    normalised(g, "conv0", 32, 3, 2)
+    number = 0
+    for expansion, channels, blocks, stride in ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2),
+                                                (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)):
+        for block in range(blocks):
+            number += 1
+            inverted_residual(g, f"b{number}", channels, stride if block == 0 else 1, expansion)
+    normalised(g, "conv_last", 1280, 1)
+    g.global_avg_pool("gap")
+    g.dropout("dropout")
+    g.fc("classifier", 1000)
+    return g
+
+
+def textcnn():
+    g = Graph("textcnn", "text_cnn of HPE's Deep Learning Benchmarking Suite (github.com/HewlettPackard/dlcookbook-dlbs, "
+              "models/text_cnn; after Kim, EMNLP 2014): 59 words of 128 numbers, 151,690 parameters", [1, 59, 128])
+    g.table_1("TextCNN", 151690, 0.6, 0.009, PRINTED_MACS)
+    ends = [g.conv(f"conv1/{height}x128", 128, (height, 128), padding=(height // 2, 0), of="input")
+            for height in (1, 3, 5)]
+    g.concat("conv1/output", ends)
+    g.relu("conv1/relu")
+    g.max_pool("pool1", (59, 1))
+    g.fc("fc", 10)
+    g.softmax("prob")
+    return g
+
+
+def yolov5s(name="yolov5s", width=480):
+    g = Graph(name, "YOLOv5s 4.0/5.0 (github.com/ultralytics/yolov5, models/yolov5s.yaml), batch normalisation "
+              f"folded into biases, 640 x {width}: 7,266,973 parameters", [3, 640, width])
+    if width == 480:
+        g.table_1("YOLOV5s", 7266973, 27.6, 6.38, PRINTED_MACS + " They fit an input of 640 x 480; the 17.0 G that "
+                  "the authors publish are operations at 640 x 640.")
+
+    def conv(name, channels, kernel, stride=1, of=None):
+        g.conv(name, channels, kernel, stride, same(kernel), of=of)
+        return g.silu(f"{name}.silu")
+
+    def csp(name, channels, blocks, shortcut=True):
+        """C3: half the channels go through `blocks` bottlenecks, the other half past them."""
+        tap, half = g.last, channels // 2
+        inner = conv(f"{name}.cv1", half, 1)
+        for number in range(blocks):
+            before, block = inner, f"{name}.m{number}"
+            conv(f"{block}.cv1", half, 1)
+            inner = conv(f"{block}.cv2", half, 3)
+            if shortcut:
+                inner = g.add(f"{block}.add", [before, inner])
+        g.concat(f"{name}.cat", [inner, conv(f"{name}.cv2", half, 1, of=tap)])
+        return conv(f"{name}.cv3", channels, 1)
+
+    def detect(number, of):
+        """Raw numbers of 3 boxes for each cell, one row of 85 each."""
+        name = f"24.detect{number}"
+        _, height, width = g.shapes[of]
+        g.conv(name, 255, 1, of=of)
+        g.move(f"{name}.rows", "transpose", [3 * height * width, 85])
+        return g.function(f"{name}.sigmoid", "sigmoid", SIGMOID)
+
+    quarters = [g.slice(f"0.focus_slice{top}{left}", [3, 320, width // 2], [0, top, left], [1, 2, 2], of="input")
+                for left in (0, 1) for top in (0, 1)]
+    g.concat("0.focus_cat", quarters)
+    conv("0.focus_conv", 32, 3)
+    conv("1", 64, 3, 2)
+    csp("2", 64, 1)
+    conv("3", 128, 3, 2)
+    p3 = csp("4", 128, 3)
+    conv("5", 256, 3, 2)
+    p4 = csp("6", 256, 3)
+    conv("7", 512, 3, 2)
+    pooled = [conv("8.spp.cv1", 256, 1)]
+    pooled += [g.max_pool(f"8.spp.pool{k}", k, padding=k // 2, of=pooled[0]) for k in (5, 9, 13)]
+    g.concat("8.spp.cat", pooled)
+    conv("8.spp.cv2", 512, 1)
+    csp("9", 512, 1, shortcut=False)
+    # The neck: up to the finest scale and down again.
+    up5 = conv("10", 256, 1)
+    g.concat("12.cat", [g.upsample("11.up", 2), p4])
+    csp("13", 256, 1, shortcut=False)
+    up4 = conv("14", 128, 1)
+    g.concat("16.cat", [g.upsample("15.up", 2), p3])
+    out3 = csp("17", 128, 1, shortcut=False)
+    g.concat("19.cat", [conv("18", 128, 3, 2), up4])
+    out4 = csp("20", 256, 1, shortcut=False)
+    g.concat("22.cat", [conv("21", 256, 3, 2), up5])
+    out5 = csp("23", 512, 1, shortcut=False)
+    g.concat("24.boxes", [detect(number, of) for number, of in enumerate((out3, out4, out5))])
+    return g
+
+
+def acoustic_model():
+    g = Graph("acoustic_model", "English acoustic model of HPE's Deep Learning Benchmarking Suite (github.com/"
+              "HewlettPackard/dlcookbook-dlbs, models/acoustic_model): one vector of 540 features, 34,678,784 parameters",
+              [540])
+    g.table_1("Eng Acoustic Model", 34678784, 132, 0.035, PRINTED_MACS + " The table calls it recurrent; it has fully "
+              "connected layers only.")
+    for number in range(1, 6):
+        g.fc(f"dense{number}", 2048)
+        g.relu(f"relu{number}")
+    g.fc("dense6", 8192)
+    g.softmax("prob")
+    return g
+
+
+def recurrent(kind, bidirectional, row):
+    """160 features, 512 hidden units: one step of a cell, or both directions of a sequence of 100."""
+    name = f"bi{kind}" if bidirectional else kind
+    steps = 100 if bidirectional else 1
+    layer = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}[kind]
+    what = f"torch.nn.{layer}, bidirectional, 100 steps" if bidirectional else f"torch.nn.{layer}Cell, one step"
+    g = Graph(name, f"{what}, 160 features, 512 hidden units (github.com/Lyken17/pytorch-OpCounter, "
+              "benchmark/evaluate_rnn_models.py)", [steps, 160])
+    g.table_1(*row, "The printed gflops are multiply-adds for a batch of 32; parameters are rounded, and the size follows "
+              "from the rounded number.")
+    g.recurrent(kind, kind, 512, 2 if bidirectional else 1)
+    return g
+
+
+# ---- further models of the surveyed papers ----
+
+def alexnet_torchvision():
+    g = Graph("alexnet_torchvision", "torchvision alexnet (Krizhevsky 2014, one column: no groups, no lrn): 61,100,840 "
+              "parameters", [3, 224, 224])
+    for number, (channels, kernel, stride, padding) in enumerate(
+            [(64, 11, 4, 2), (192, 5, 1, 2), (384, 3, 1, 1), (256, 3, 1, 1), (256, 3, 1, 1)], 1):
+        g.conv(f"conv{number}", channels, kernel, stride, padding)
+        g.relu(f"relu{number}")
+        if number in (1, 2, 5):
+            g.max_pool(f"pool{number}", 3, 2)
+    for number, outputs in ((6, 4096), (7, 4096)):
+        g.dropout(f"drop{number}")
+        g.fc(f"fc{number}", outputs)
+        g.relu(f"relu{number}")
+    g.fc("fc8", 1000)
+    return g
+
+
+def resnet_torchvision(depth, name, parameters):
+    """Stride in the 3x3; two 3x3 per block up to 34 layers, else a bottleneck."""
+    g = Graph(name, f"torchvision resnet{depth} (He et al., CVPR 2016; stride in the 3x3 convolution), counting scale "
+              f"and shift of batch normalisation: {parameters:,} parameters", [3, 224, 224])
+    deep = depth >= 50
+
+    def block(block_name, channels, stride):
+        tap = g.last
+        if deep:
+            normalised(g, f"{block_name}.conv1", channels, 1)
+            normalised(g, f"{block_name}.conv2", channels, 3, stride)
+            end = normalised(g, f"{block_name}.conv3", 4 * channels, 1, act=None)
+        else:
+            normalised(g, f"{block_name}.conv1", channels, 3, stride)
+            end = normalised(g, f"{block_name}.conv2", channels, 3, act=None)
+        shortcut = tap
+        if g.shapes[tap] != g.shapes[end]:
+            shortcut = normalised(g, f"{block_name}.downsample", g.shapes[end][0], 1, stride, of=tap, act=None)
+        g.add(f"{block_name}.add", [end, shortcut])
+        g.relu(f"{block_name}.relu")
+
+    normalised(g, "conv1", 64, 7, 2)
+    g.max_pool("maxpool", 3, 2, 1)
+    for stage, blocks in enumerate(RESNET_BLOCKS[depth]):
+        for number in range(blocks):
+            block(f"layer{stage + 1}.{number}", 64 << stage, 2 if stage and not number else 1)
+    g.global_avg_pool("avgpool")
+    g.fc("fc", 1000)
+    return g
+
+
+def resnet_cifar(depth, parameters):
+    """Shortcuts without parameters: where the size halves, every second pixel and channels of zeros."""
+    g = Graph(f"resnet{depth}", f"ResNet-{depth} for CIFAR-10 (He et al., CVPR 2016, section 4.2, shortcuts of option A, "
+              f"as in github.com/akamaster/pytorch_resnet_cifar10): {parameters:,} parameters with scale and shift of "
+              "batch normalisation", [3, 32, 32])
+    normalised(g, "conv1", 16, 3)
+    for stage, channels in enumerate((16, 32, 64), 1):
+        for number in range((depth - 2) // 6):
+            tap, name = g.last, f"layer{stage}.{number}"
+            normalised(g, f"{name}.conv1", channels, 3, 2 if stage > 1 and number == 0 else 1)
+            end = normalised(g, f"{name}.conv2", channels, 3, act=None)
+            shortcut = tap
+            if g.shapes[tap] != g.shapes[end]:
+                _, height, width = g.shapes[end]
+                g.slice(f"{name}.halve", [channels // 2, height, width], step=[1, 2, 2], of=tap)
+                shortcut = g.move(f"{name}.pad", "pad", [channels, height, width])
+            g.add(f"{name}.add", [end, shortcut])
+            g.relu(f"{name}.relu")
+    g.global_avg_pool("avgpool")
+    g.fc("fc", 10)
+    return g
+
+
+def nin():
+    g = Graph("nin", "Network in Network for CIFAR-10 (Lin, Chen, Yan, ICLR 2014, the authors' Caffe file): 966,986 "
+              "parameters", [3, 32, 32])
+    kernels = {"conv1": (192, 5), "cccp1": (160, 1), "cccp2": (96, 1), "conv2": (192, 5), "cccp3": (192, 1),
+               "cccp4": (192, 1), "conv3": (192, 3), "cccp5": (192, 1), "cccp6": (10, 1)}
+    for name, (channels, kernel) in kernels.items():
+        g.conv(name, channels, kernel, padding=kernel // 2)
+        g.relu(f"relu_{name}")
+        if name == "cccp2":
+            g.max_pool("pool1", 3, 2, ceil=True)
+            g.dropout("drop1")
+        elif name == "cccp4":
+            g.avg_pool("pool2", 3, 2, ceil=True)
+            g.dropout("drop2")
+    g.global_avg_pool("pool3")
+    g.softmax("prob")
+    return g
+
+
+def nin_imagenet():
+    g = Graph("nin_imagenet", "Network in Network for ImageNet (Caffe's model zoo, NIN ImageNet): 7,595,176 "
+              "parameters, 224 x 224", [3, 224, 224])
+    stages = ((96, 11, 4, 0, (96, 96)), (256, 5, 1, 2, (256, 256)), (384, 3, 1, 1, (384, 384)),
+              (1024, 3, 1, 1, (1024, 1000)))
+    for stage, (channels, kernel, stride, padding, mixed) in enumerate(stages, 1):
+        g.conv(f"conv{stage}", channels, kernel, stride, padding)
+        g.relu(f"relu{stage}")
+        for number, mixed_channels in enumerate(mixed, 2 * stage - 1):
+            g.conv(f"cccp{number}", mixed_channels, 1)
+            g.relu(f"relu_cccp{number}")
+        if stage < 4:
+            g.max_pool(f"pool{stage}", 3, 2, ceil=True)
+    g.global_avg_pool("pool4")
+    g.softmax("prob")
+    return g
+
+
+def squeezenet(version):
+    g = Graph(f"squeezenet_v{version.replace('.', '_')}", f"torchvision squeezenet{version.replace('.', '_')} (Iandola et "
+              "al., arXiv 1602.07360)", [3, 224, 224])
+    first, pools_after = {"1.0": ((96, 7), (1, 4, 8)), "1.1": ((64, 3), (1, 3, 5))}[version]
+
+    def conv(name, channels, kernel, stride=1, padding=0, of=None):
+        g.conv(name, channels, kernel, stride, padding, of=of)
+        return g.relu(f"{name}_relu")
+
+    conv("conv1", *first, 2)
+    for number, squeezed in enumerate((None, 16, 16, 32, 32, 48, 48, 64, 64), 1):
+        if squeezed:
+            tap = conv(f"fire{number}_squeeze", squeezed, 1)
+            g.concat(f"fire{number}", [conv(f"fire{number}_expand1x1", 4 * squeezed, 1, of=tap),
+                                       conv(f"fire{number}_expand3x3", 4 * squeezed, 3, padding=1, of=tap)])
+        if number in pools_after:
+            g.max_pool(f"pool{number}", 3, 2, ceil=True)
+    g.dropout("drop9")
+    conv("conv10", 1000, 1)
+    g.global_avg_pool("pool10")
+    return g
+
+
+def inception_v3():
+    g = Graph("inception_v3", "torchvision inception_v3 (Szegedy et al., CVPR 2016) without the auxiliary classifier, "
+              "counting scale and shift of batch normalisation: 23,834,568 parameters", [3, 299, 299])
+
+    def conv(name, channels, kernel, stride=1, padding=None, of=None):
+        return normalised(g, name, channels, kernel, stride, padding, of=of)
+
+    def chain(name, of, *convs):
+        """Convolutions of (channels, kernel) or (channels, kernel, stride); a stride comes without padding."""
+        for number, (channels, kernel, *rest) in enumerate(convs, 1):
+            stride = rest[0] if rest else 1
+            conv(f"{name}_{number}", channels, kernel, stride, 0 if stride > 1 else None, of)
+            of = None
+        return g.last
+
+    def pool_branch(name, of, channels):
+        g.avg_pool(f"{name}_pool", 3, padding=1, of=of)
+        return conv(f"{name}_branch_pool", channels, 1)
+
+    def block_a(name, pool_channels):
+        tap = g.last
+        g.concat(name, [chain(f"{name}_1x1", tap, (64, 1)), chain(f"{name}_5x5", tap, (48, 1), (64, 5)),
+                        chain(f"{name}_3x3dbl", tap, (64, 1), (96, 3), (96, 3)),
+                        pool_branch(name, tap, pool_channels)])
+
+    def block_c(name, c7):
+        tap, row, column = g.last, (1, 7), (7, 1)
+        g.concat(name, [chain(f"{name}_1x1", tap, (192, 1)),
+                        chain(f"{name}_7x7", tap, (c7, 1), (c7, row), (192, column)),
+                        chain(f"{name}_7x7dbl", tap, (c7, 1), (c7, column), (c7, row), (c7, column), (192, row)),
+                        pool_branch(name, tap, 192)])
+
+    def halve(name, *branches):
+        tap = g.last
+        ends = [chain(f"{name}_{number}", tap, *convs) for number, convs in enumerate(branches, 1)]
+        g.concat(name, [*ends, g.max_pool(f"{name}_pool", 3, 2, of=tap)])
+
+    def fork(name, tap):
+        return g.concat(name, [conv(f"{name}_1x3", 384, (1, 3), of=tap), conv(f"{name}_3x1", 384, (3, 1), of=tap)])
+
+    def block_e(name):
+        tap = g.last
+        g.concat(name, [chain(f"{name}_1x1", tap, (320, 1)),
+                        fork(f"{name}_3x3", chain(f"{name}_3x3_in", tap, (384, 1))),
+                        fork(f"{name}_3x3dbl", chain(f"{name}_3x3dbl_in", tap, (448, 1), (384, 3))),
+                        pool_branch(name, tap, 192)])
+
+    conv("Conv2d_1a", 32, 3, 2, 0)
+    conv("Conv2d_2a", 32, 3, 1, 0)
+    conv("Conv2d_2b", 64, 3)
+    g.max_pool("maxpool1", 3, 2)
+    conv("Conv2d_3b", 80, 1)
+    conv("Conv2d_4a", 192, 3, 1, 0)
+    g.max_pool("maxpool2", 3, 2)
+    for name, pool_channels in (("Mixed_5b", 32), ("Mixed_5c", 64), ("Mixed_5d", 64)):
+        block_a(name, pool_channels)
+    halve("Mixed_6a", [(384, 3, 2)], [(64, 1), (96, 3), (96, 3, 2)])
+    for name, c7 in (("Mixed_6b", 128), ("Mixed_6c", 160), ("Mixed_6d", 160), ("Mixed_6e", 192)):
+        block_c(name, c7)
+    halve("Mixed_7a", [(192, 1), (320, 3, 2)], [(192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3, 2)])
+    block_e("Mixed_7b")
+    block_e("Mixed_7c")
+    g.global_avg_pool("avgpool")
+    g.dropout("dropout")
+    g.fc("fc", 1000)
+    return g
+
+
+def darknet(g, name, channels, kernel, of=None):
+    """Darknet's convolution, whose files hold the statistics of batch normalisation too."""
+    return normalised(g, name, channels, kernel, of=of, act="leaky_relu", statistics=True)
+
+
+# Darknet's numbering: a pair is a convolution of (channels, kernel), None a pool.
+YOLOV2_LAYERS = ((32, 3), None, (64, 3), None, (128, 3), (64, 1), (128, 3), None, (256, 3), (128, 1), (256, 3), None,
+                 (512, 3), (256, 1), (512, 3), (256, 1), (512, 3), None, (1024, 3), (512, 1), (1024, 3), (512, 1),
+                 (1024, 3), (1024, 3), (1024, 3))
+
+
+def yolov2(name, layers=None):
+    what = f"its first {layers} layers" if layers else "50,983,561 parameters, statistics of batch normalisation counted"
+    g = Graph(name, f"YOLOv2 for COCO at 608 x 608 (Redmon and Farhadi, CVPR 2017; Darknet's cfg/yolov2.cfg): {what}",
+              [3, 608, 608])
+    for number, layer in enumerate(YOLOV2_LAYERS[:layers]):
+        if layer:
+            darknet(g, f"conv{number}", *layer)
+        else:
+            g.max_pool(f"max{number}", 2, 2)
+    if layers:
+        return g
+    deep = g.last
+    darknet(g, "conv26", 64, 1, of="conv16_leaky")
+    channels, height, width = g.shapes[g.last]
+    g.concat("route28", [g.move("reorg27", "reorg", [channels * 4, height // 2, width // 2]), deep])
+    darknet(g, "conv29", 1024, 3)
+    g.conv("conv30", 425, 1)
+    g.function("region31", "sigmoid and softmax", SIGMOID)
+    return g
+
+
+def tiny_yolov2(name, size):
+    g = Graph(name, f"Tiny YOLOv2 for VOC at {size} x {size} (Redmon and Farhadi, CVPR 2017; Darknet's cfg/yolov2-tiny-"
+              "voc.cfg): 15,867,885 parameters, statistics of batch normalisation counted", [3, size, size])
+    for number in range(1, 7):
+        darknet(g, f"conv{number}", 8 << number, 3)
+        # The last pool moves by one and keeps the size.
+        g.max_pool(f"max{number}", 2, *((2,) if number < 6 else (1, (0, 0, 1, 1))))
+    darknet(g, "conv7", 1024, 3)
+    darknet(g, "conv8", 1024, 3)
+    g.conv("conv9", 125, 1)
+    g.function("detect", "sigmoid and softmax", SIGMOID)
+    return g
+
+
+def densenet121():
+    g = Graph("densenet121", "torchvision densenet121 (Huang et al., CVPR 2017), counting scale and shift of batch "
+              "normalisation: 7,978,856 parameters", [3, 224, 224])
+
+    def norm_relu(name, of=None):
+        g.batch_norm(f"{name}_norm", of=of)
+        g.relu(f"{name}_relu")
+
+    normalised(g, "conv0", 64, 7, 2)
+    g.max_pool("pool0", 3, 2, 1)
+    for block, layers in enumerate((6, 12, 24, 16), 1):
+        for number in range(1, layers + 1):
+            tap, name = g.last, f"block{block}_{number}"
+            norm_relu(f"{name}_1")
+            g.conv(f"{name}_conv1", 128, 1, bias=False)
+            norm_relu(f"{name}_2")
+            g.concat(name, [tap, g.conv(f"{name}_conv2", 32, 3, padding=1, bias=False)])
+        if block < 4:
+            norm_relu(f"transition{block}")
+            g.conv(f"transition{block}_conv", g.shapes[g.last][0] // 2, 1, bias=False)
+            g.avg_pool(f"transition{block}_pool", 2, 2)
+    norm_relu("final")
+    g.global_avg_pool("avgpool")
+    g.fc("classifier", 1000)
+    return g
+
+
+def shufflenet_v2():
+    g = Graph("shufflenet_v2", "torchvision shufflenet_v2_x1_0 (Ma et al., ECCV 2018), counting scale and shift of batch "
+              "normalisation: 2,278,604 parameters", [3, 224, 224])
+
+    def main_branch(name, half, stride, of):
+        normalised(g, f"{name}.conv1", half, 1, of=of)
+        normalised(g, f"{name}.dw2", None, 3, stride, act=None)
+        return normalised(g, f"{name}.conv3", half, 1)
+
+    def unit(name, channels, stride):
+        tap, half = g.last, channels // 2
+        if stride == 2:
+            normalised(g, f"{name}.side_dw", None, 3, 2, of=tap, act=None)
+            side, main = normalised(g, f"{name}.side_conv", half, 1), tap
+        else:
+            shape = [half, *g.shapes[tap][1:]]
+            side = g.slice(f"{name}.keep", shape, of=tap)
+            main = g.slice(f"{name}.change", shape, [half, 0, 0], of=tap)
+        g.concat(f"{name}.cat", [side, main_branch(name, half, stride, main)])
+        g.move(f"{name}.shuffle", "channel_shuffle", g.shapes[g.last])
+
+    normalised(g, "conv1", 24, 3, 2)
+    g.max_pool("maxpool", 3, 2, 1)
+    for stage, (channels, units) in enumerate(((116, 4), (232, 8), (464, 4)), 2):
+        for number in range(units):
+            unit(f"stage{stage}.{number}", channels, 1 if number else 2)
+    normalised(g, "conv5", 1024, 1)
+    g.reduce("mean", [1024])
+    g.fc("fc", 1000)
+    return g
+
+
+def efficientnet_b0():
+    g = Graph("efficientnet_b0", "torchvision efficientnet_b0 (Tan and Le, ICML 2019), counting scale and shift of batch "
+              "normalisation: 5,288,548 parameters", [3, 224, 224])
+    normalised(g, "stem", 32, 3, 2, act="silu")
+    number = 0
+    for expansion, kernel, stride, channels, blocks in ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2),
+                                                        (6, 3, 2, 80, 3), (6, 5, 1, 112, 3), (6, 5, 2, 192, 4),
+                                                        (6, 3, 1, 320, 1)):
+        for block in range(blocks):
+            number += 1
+            inverted_residual(g, f"b{number}", channels, stride if block == 0 else 1, expansion, kernel, "silu",
+                              squeeze=True)
+    normalised(g, "head", 1280, 1, act="silu")
+    g.global_avg_pool("avgpool")
+    g.dropout("dropout")
+    g.fc("classifier", 1000)
+    return g
+
+
+def lenet5():
+    g = Graph("lenet5", "LeNet-5 for MNIST as it is commonly built (after LeCun et al., Proc. IEEE 1998; all maps "
+              "connected): 61,706 parameters", [1, 28, 28])
+    g.conv("conv1", 6, 5, padding=2)
+    g.relu("relu1")
+    g.max_pool("pool1", 2, 2)
+    g.conv("conv2", 16, 5)
+    g.relu("relu2")
+    g.max_pool("pool2", 2, 2)
+    g.fc("fc1", 120)
+    g.relu("relu3")
+    g.fc("fc2", 84)
+    g.relu("relu4")
+    g.fc("fc3", 10)
+    return g
+
+
+def branchy_lenet():
+    g = Graph("branchy_lenet", "BranchyNet's LeNet for MNIST with one branch (github.com/kunglab/branchynet, "
+              "networks/lenet_mnist.py); no accuracy of single exits is published", [1, 28, 28])
+
+    def pool(name, of=None):
+        g.max_pool(name, 2, 2, ceil=True, of=of)
+        g.relu(f"{name}_relu")
+
+    g.conv("conv1", 5, 5, padding=3)
+    pool("branch_pool1", of="conv1")
+    g.conv("branch_conv", 10, 3, padding=1)
+    pool("branch_pool2")
+    g.fc("branch_fc", 10)
+    pool("pool1", of="conv1")
+    for number, channels in ((2, 10), (3, 20)):
+        g.conv(f"conv{number}", channels, 5, padding=3)
+        pool(f"pool{number}")
+    g.fc("fc1", 84)
+    g.fc("fc2", 10)
+    g.exit("branch", "branch_fc")
+    g.exit("main", "fc2")
+    return g
+
+
+def branchynet_alexnet():
+    g = Graph("branchynet_alexnet", "BranchyNet's AlexNet for CIFAR-10 with its own two branches, as released (github.com/"
+              "kunglab/branchynet, networks/alex_cifar10.py: after convolutions 2 and 3; the paper's text says 1 and 2)",
+              [3, 32, 32])
+    alexnet_cifar(g)
+
+    def pool_norm(name, of=None):
+        g.relu(f"{name}_relu", of=of)
+        g.max_pool(f"{name}_pool", 3, 2, ceil=True)
+
+    pool_norm("branch1_1", of="conv_2")
+    g.lrn("branch1_lrn", 3)
+    g.conv("branch1_conv_1", 32, 3, padding=1)
+    g.relu("branch1_relu")
+    g.conv("branch1_conv_2", 32, 3, padding=1)
+    pool_norm("branch1_2")
+    g.fc("branch1_fc", 10)
+    pool_norm("branch2_1", of="conv_3")
+    g.lrn("branch2_lrn", 3)
+    g.conv("branch2_conv", 32, 3, padding=1)
+    pool_norm("branch2_2")
+    g.fc("branch2_fc", 10)
+    g.exit("branch_1", "branch1_fc")
+    g.exit("branch_2", "branch2_fc")
+    g.exit("main", "fc_3")
+    return g
+
+
+def disabato_cnn():
+    g = Graph("disabato_cnn", "The five-layer CNN of Disabato, Roveri, Alippi, Distributed deep convolutional neural "
+              "networks for the Internet-of-Things, arXiv 1908.01656 (github.com/simdis/distributedCNNs, "
+              "samples.py), rebuilt from its layers' multiplications, weights and outputs; pool windows assumed 2 x 2",
+              [3, 28, 28])
+    for number in (1, 2):
+        g.conv(f"conv{number}", 64, 5, padding=2)
+        g.relu(f"relu{number}")
+        g.max_pool(f"pool{number}", 2, 2)
+    for number, outputs in enumerate((384, 192), 3):
+        g.fc(f"fc{number}", outputs)
+        g.relu(f"relu{number}")
+    g.fc("fc5", 10)
+    return g
+
+
+def overfeat():
+    g = Graph("overfeat", "OverFeat, fast model (Sermanet et al., ICLR 2014, Table 1; 145,920,872 parameters)",
+              [3, 231, 231])
+    for number, (channels, kernel, stride, padding, pool) in enumerate((
+            (96, 11, 4, 0, True), (256, 5, 1, 0, True), (512, 3, 1, 1, False), (1024, 3, 1, 1, False),
+            (1024, 3, 1, 1, True)), 1):
+        g.conv(f"conv{number}", channels, kernel, stride, padding)
+        g.relu(f"relu{number}")
+        if pool:
+            g.max_pool(f"pool{number}", 2, 2)
+    for number, outputs in ((6, 3072), (7, 4096)):
+        g.fc(f"fc{number}", outputs)
+        g.relu(f"relu{number}")
+    g.fc("fc8", 1000)
+    g.softmax("prob")
+    return g
+
+
+# ---- transformers ----
+
+def attention_block(g, name, normed, features, key_features, bias, rotary=False, **attention):
+    """Queries, keys and values of `normed`, attention, and the projection of what it gives."""
+    ends = []
+    for letter, width in (("q", features), ("k", key_features), ("v", key_features)):
+        end = g.fc(f"{name}.{letter}", width, bias=bias, of=normed)
+        if rotary and letter != "v":
+            end = g.function(f"{name}.{letter}_rotary", "rotary_embedding", ROTARY)
+        ends.append(end)
+    g.attention(f"{name}.attention", *ends, **attention)
+    return g.fc(f"{name}.out", features, bias=bias)
+
+
+def vit_b16():
+    g = Graph("vit_b16", "torchvision vit_b_16 (Dosovitskiy et al., ICLR 2021: ViT-B/16 at 224 x 224): 86,567,656 "
+              "parameters", [3, 224, 224])
+    features, tokens = 768, 14 * 14 + 1
+    g.conv("conv_proj", features, 16, 16)
+    g.move("patches", "transpose", [tokens - 1, features])
+    g.move("class_token", "prepend", [tokens, features], weights=features)
+    g.affine("pos_embedding", 0, tokens * features)
+    for number in range(12):
+        name, tap = f"layer_{number}", g.last
+        projected = attention_block(g, name, g.layer_norm(f"{name}.ln_1"), features, features, bias=True, heads=12)
+        tap = g.add(f"{name}.add_1", [projected, tap])
+        g.layer_norm(f"{name}.ln_2")
+        g.fc(f"{name}.mlp_1", 4 * features)
+        g.function(f"{name}.gelu", "gelu", GELU)
+        g.add(f"{name}.add_2", [g.fc(f"{name}.mlp_2", features), tap])
+    g.layer_norm("ln")
+    g.slice("class", [1, features])
+    g.fc("head", 1000)
+    return g
+
+
+def tinyllama(phase, tokens, cached_tokens):
+    g = Graph(f"tinyllama_{phase}", "TinyLlama 1.1B (Zhang et al., arXiv 2401.02385; github.com/jzhang38/TinyLlama): 22 "
+              "layers, 2048 features, 32 heads on 4 key and value heads, 1,100,048,384 parameters. One call: "
+              f"{tokens} token{'s' if tokens > 1 else ''} behind {cached_tokens} in the cache, logits of the last; "
+              "attention to all of them, no saving by the causal mask", [tokens], "fp16")
+    features, key_features, vocabulary = 2048, 256, 32000
+    g.embedding("embed", vocabulary, features)
+    for number in range(22):
+        name, tap = f"layer_{number}", g.last
+        normed = g.layer_norm(f"{name}.norm_1", bias=False)
+        projected = attention_block(g, name, normed, features, key_features, bias=False, rotary=True, heads=32,
+                                    key_value_heads=4, cached_tokens=cached_tokens)
+        tap = g.add(f"{name}.add_1", [projected, tap])
+        normed = g.layer_norm(f"{name}.norm_2", bias=False)
+        g.fc(f"{name}.gate", 5632, bias=False)
+        gate = g.silu(f"{name}.silu")
+        up = g.fc(f"{name}.up", 5632, bias=False, of=normed)
+        g.mul(f"{name}.mul", [gate, up])
+        g.add(f"{name}.add_2", [g.fc(f"{name}.down", features, bias=False), tap])
+    g.layer_norm("norm", bias=False)
+    if tokens > 1:
+        g.slice("last", [1, features], [tokens - 1, 0])
+    g.fc("head", vocabulary, bias=False)
+    return g
+
+
+# ---- fixtures ----
+
 def chain3():
     g = Graph("chain3", "fixture for pencil and paper: three fc layers of 1, 1 and 0.5 Mflop", [1000])
     g.fc("fc_1", 500, bias=False)
@@ -228,20 +1208,57 @@ def diamond():
     return g
 
 
-FILES = {
-    "workloads/alexnet.json": alexnet,
-    "workloads/branchy_alexnet.json": branchy_alexnet,
-    "tests/fixtures/chain3.json": chain3,
-    "tests/fixtures/diamond.json": diamond,
-}
+TABLE_1 = [
+    lenet, alexnet, googlenet,
+    lambda: vgg(16, 138357544, ("VGG-16", 138357544, 528, 15.5)),
+    lambda: vgg(19, 143667240, ("VGG-19", 143667240, 548, 19.6)),
+    lambda: resnet_msra(50, ("ResNet50", 25610269, 98, 3.9), "25,610,269 parameters, with a bias in conv1"),
+    lambda: resnet_msra(101, ("ResNet101", 44654608, 170, 7.6), "44,654,608 parameters"),
+    lambda: resnet_msra(152, ("ResNet152", 60344387, 230, 11.3), "60,344,387 parameters"),
+    mobilenet_v1, mobilenet_v2, textcnn, yolov5s, acoustic_model,
+    lambda: recurrent("rnn", False, ("RNNCell", 350000, 1.33, 0.01)),
+    lambda: recurrent("rnn", True, ("BiRNN", 690000, 2.62, 2.21)),
+    lambda: recurrent("gru", False, ("GRUCell", 1040000, 3.95, 0.03)),
+    lambda: recurrent("gru", True, ("BiGRU", 2070000, 7.87, 6.65)),
+    lambda: recurrent("lstm", False, ("LSTMCell", 1380000, 5.24, 0.04)),
+    lambda: recurrent("lstm", True, ("BiLSTM", 2760000, 10.49, 8.86)),
+]
+OTHERS = [
+    branchy_alexnet, branchynet_alexnet, branchy_lenet, lenet5, disabato_cnn, overfeat, nin, nin_imagenet,
+    lambda: vgg(11, 132863336), vgg16_cifar,
+    lambda: resnet_torchvision(18, "resnet18", 11689512),
+    lambda: resnet_torchvision(34, "resnet34", 21797672),
+    lambda: resnet_torchvision(50, "resnet50_v1_5", 25557032),
+    lambda: resnet_torchvision(101, "resnet101_v1_5", 44549160),
+    lambda: resnet_torchvision(152, "resnet152_v1_5", 60192808),
+    alexnet_torchvision, lambda: yolov5s("yolov5s_640", 640),
+    lambda: resnet_cifar(20, 269722), lambda: resnet_cifar(32, 464154),
+    lambda: resnet_cifar(56, 853018), lambda: resnet_cifar(110, 1727962),
+    lambda: squeezenet("1.0"), lambda: squeezenet("1.1"), inception_v3,
+    lambda: yolov2("yolov2"), lambda: yolov2("yolov2_first16", 16),
+    lambda: tiny_yolov2("tiny_yolov2", 416), lambda: tiny_yolov2("tiny_yolov2_288", 288),
+    densenet121, shufflenet_v2, efficientnet_b0, vit_b16,
+    lambda: tinyllama("prefill", 128, 0), lambda: tinyllama("decode", 1, 128),
+]
+FIXTURES = [chain3, diamond]
+
+
+def files():
+    """Path from the repository's root: text."""
+    texts = {}
+    for folder, models in (("workloads", TABLE_1 + OTHERS), ("tests/fixtures", FIXTURES)):
+        for model in models:
+            graph = model()
+            texts[f"{folder}/{graph.name}.json"] = graph.text()
+    return texts
 
 
 def main(arguments):
     if arguments not in ([], ["--check"]):
         sys.exit(f"usage: {sys.argv[0]} [--check]")
     differing = []
-    for name, model in FILES.items():
-        path, text = ROOT / name, model().text()
+    for name, text in files().items():
+        path = ROOT / name
         if not arguments:
             path.write_text(text)
         elif not path.is_file() or path.read_text() != text:
