@@ -21,10 +21,10 @@ using Names = std::vector<std::string>;
 
 const Names kTiers{"device", "edge", "cloud", "uav"};
 const Names kDisciplines{"fifo", "batch", "shared"};
-const Names kHostProperties{"tier",           "device_type",      "memory",
-                            "discipline",     "max_batch",        "max_wait",
-                            "wattage_off",    "wattage_radio",    "joule_per_byte_radio",
-                            "price_per_hour", "wattage_per_state"};
+const Names kHostProperties{
+    "tier",           "device_type",      "profile",     "memory",        "discipline",
+    "max_batch",      "max_wait",         "wattage_off", "wattage_radio", "joule_per_byte_radio",
+    "price_per_hour", "wattage_per_state"};
 
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
@@ -289,6 +289,7 @@ class PlatformReader {
       fail(node, fmt::format("host \"{}\" has no property \"tier\"{}", host.name, valid_choices("", kTiers)));
     host.tier = static_cast<Tier>(parse_choice(tier->value, kTiers, tier->place));
     if (const auto* p = find(properties, "device_type")) host.device_type = p->value;
+    if (const auto* p = find(properties, "profile")) host.profile = p->value;
     if (const auto* p = find(properties, "memory")) {
       host.memory_bytes = parse_positive(p->value, Dimension::kData, p->place);
     }

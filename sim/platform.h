@@ -42,6 +42,7 @@ struct Host {
   std::string name;
   Tier tier = Tier::kDevice;
   std::string device_type;  ///< key into hardware.json; empty: known by its speed alone
+  std::string profile;      ///< "gpu/fp16/TensorRT": how the device runs networks; empty: as it usually does
   int cores = 1;
   Discipline discipline = Discipline::kFifo;
   int max_batch = 1;      ///< batch: largest number of requests in one batch

@@ -20,12 +20,15 @@ struct KindFacts {
   const char* noun;
   const char* folder;
   const char* extension;
+  const char* only = nullptr;  ///< the one file of this kind, where there is but one
 };
 
-constexpr std::array kKinds{
-    KindFacts{"experiment", "experiments", ".json"}, KindFacts{"platform", "platforms", ".xml"},
-    KindFacts{"model", "workloads", ".json"}, KindFacts{"latency model", "platforms/latency", ".json"},
-    KindFacts{"device catalogue", "platforms", ".json"}};
+constexpr std::array kKinds{KindFacts{"experiment", "experiments", ".json"},
+                            KindFacts{"platform", "platforms", ".xml"},
+                            KindFacts{"model", "workloads", ".json"},
+                            KindFacts{"latency model", "platforms/latency", ".json"},
+                            KindFacts{"device catalogue", "platforms", ".json", "hardware"},
+                            KindFacts{"network catalogue", "platforms", ".json", "networks"}};
 
 const KindFacts& facts(Resource kind) {
   return kKinds[static_cast<std::size_t>(kind)];
@@ -59,8 +62,8 @@ std::vector<fs::path> files_of(Resource kind, const std::vector<fs::path>& from)
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(root / facts(kind).folder, error)) {
       const fs::path& path = entry.path();
-      const bool hardware = path.filename() == "hardware.json";
-      if (path.extension() != facts(kind).extension || hardware != (kind == Resource::kHardware)) continue;
+      if (path.extension() != facts(kind).extension) continue;
+      if (facts(kind).only && path.stem() != facts(kind).only) continue;
       found.emplace(path.stem().string(), path.lexically_normal());
     }
   }

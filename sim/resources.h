@@ -13,6 +13,7 @@ enum class Resource {
   kModel,         ///< workloads/NAME.json
   kLatencyModel,  ///< platforms/latency/NAME.json
   kHardware,      ///< platforms/hardware.json
+  kNetworks,      ///< platforms/networks.json
 };
 
 /// Finds a file by name: beside the experiment (`beside`, its folder, and the root that folder stands in),
