@@ -43,20 +43,27 @@ Roofline read_roofline(const JsonReader& json) {
   Roofline roofline;
   if (const auto efficiency = json.find("efficiency")) {
     constexpr double kSmallest = 1e-9;
+    const auto dense = {WorkKind::kConvFirst, WorkKind::kConv1x1, WorkKind::kConv3x3, WorkKind::kConvStrided,
+                        WorkKind::kConvLarge};
+    // From the general to the special: the later ones win.
     if (const auto other = efficiency->find("other"))
       roofline.efficiency.fill(read_sourced(*other, kSmallest, 1));
-    std::vector<std::string> kinds = layer_kind_names();
-    kinds.emplace_back("other");
+    if (const auto conv = efficiency->find("conv")) {
+      const double value = read_sourced(*conv, kSmallest, 1);
+      for (const WorkKind kind : dense) roofline.efficiency[static_cast<std::size_t>(kind)] = value;
+    }
+    std::vector<std::string> kinds = work_kind_names();
+    kinds.insert(kinds.end(), {"conv", "other"});
     for (const auto& [key, value] : efficiency->members()) {
       const std::size_t kind = key_choice(key, value, kinds);
-      if (key != "other") roofline.efficiency[kind] = read_sourced(value, kSmallest, 1);
+      if (kind < kWorkKinds) roofline.efficiency[kind] = read_sourced(value, kSmallest, 1);
     }
   }
   if (const auto bandwidth = json.find("memory_bandwidth_bytes_per_s")) {
     roofline.memory_bandwidth_bytes_per_s = read_sourced(*bandwidth, 1, 1e18);
   }
   if (const auto overhead = json.find("layer_overhead_s")) {
-    roofline.layer_overhead_s = read_sourced(*overhead, 0, kLongest_s);
+    roofline.layer_overhead_s = roofline.operator_overhead_s = read_sourced(*overhead, 0, kLongest_s);
   }
   return roofline;
 }
@@ -116,19 +123,6 @@ DeviceLatency read_device(const JsonReader& json) {
 
 // ---- seconds of one layer ----
 
-double roofline_s(const Roofline& roofline, const LayerGraph& graph, LayerId id, double speed_flop_per_s,
-                  int batch) {
-  const Layer& layer = graph.layer(id);
-  const double compute_s = batch * layer.work_flop /
-                           (speed_flop_per_s * roofline.efficiency[static_cast<std::size_t>(layer.kind)]);
-  double memory_s = 0;
-  if (roofline.memory_bandwidth_bytes_per_s > 0) {
-    const double in_and_out_bytes = graph.input_elements(id) * graph.bytes_per_element() + layer.output_bytes;
-    memory_s = (layer.weight_bytes + batch * in_and_out_bytes) / roofline.memory_bandwidth_bytes_per_s;
-  }
-  return std::max(compute_s, memory_s) + roofline.layer_overhead_s;
-}
-
 double regression_s(const RegressionTerm& term, const LayerGraph& graph, LayerId id) {
   const Layer& layer = graph.layer(id);
   const double filter_elements =
@@ -144,20 +138,8 @@ LatencyModel LatencyModel::roofline(const std::filesystem::path& hardware_file) 
   LatencyModel model;
   model.name_ = "roofline";
   model.file_ = hardware_file.string();
-  for (const auto& [type, device] : load_hardware(hardware_file)) {
-    Roofline roofline;
-    roofline.efficiency.fill(device.efficiency.at("other").value);
-    for (const auto& [kind, efficiency] : device.efficiency) {
-      const auto found = std::ranges::find(layer_kind_names(), kind);
-      if (found == layer_kind_names().end()) continue;  // "other"
-      roofline.efficiency[static_cast<std::size_t>(found - layer_kind_names().begin())] = efficiency.value;
-    }
-    if (device.memory_bandwidth_bytes_per_s) {
-      roofline.memory_bandwidth_bytes_per_s = device.memory_bandwidth_bytes_per_s->value;
-    }
-    if (device.layer_overhead_s) roofline.layer_overhead_s = device.layer_overhead_s->value;
-    model.devices_[type].layers = roofline;
-  }
+  model.catalogue_ = std::make_shared<Catalogue>(
+      load_hardware(hardware_file), Calibration::load(hardware_file.parent_path() / "calibration.json"));
   return model;
 }
 
@@ -181,10 +163,25 @@ LatencyModel LatencyModel::parse(const Json& json, const std::string& file) {
 const DeviceLatency& LatencyModel::device(const Host& host) const {
   static const DeviceLatency speed_alone{};  // a roofline of efficiency 1
   if (host.device_type.empty()) return speed_alone;
-  const auto found = devices_.find(host.device_type);
-  if (found != devices_.end()) return found->second;
   std::vector<std::string> known;
-  for (const auto& [type, unused] : devices_) known.push_back(type);
+  if (catalogue_) {
+    const auto type = catalogue_->devices.find(host.device_type);
+    if (type != catalogue_->devices.end()) {
+      auto& known_profiles = catalogue_->profiles[host.device_type];
+      const auto entry = known_profiles.find(host.profile);
+      if (entry != known_profiles.end()) return entry->second;
+      const std::string place = fmt::format("host \"{}\"", host.name);
+      const DeviceProfile profile =
+          catalogue_->calibration.find(type->second, parse_profile_query(host.profile, place), place);
+      const double speed_ratio = profile.speed_flop_per_s / type->second.speed_flop_per_s();
+      return known_profiles[host.profile] = {profile.roofline, speed_ratio, 0, 0};
+    }
+    for (const auto& [name, unused] : catalogue_->devices) known.push_back(name);
+  } else {
+    const auto found = devices_.find(host.device_type);
+    if (found != devices_.end()) return found->second;
+    for (const auto& [type, unused] : devices_) known.push_back(type);
+  }
   throw InputError(file_,
                    fmt::format("latency model \"{}\" has no device \"{}\", the type of host \"{}\"{}", name_,
                                host.device_type, host.name, valid_choices(host.device_type, known)));
@@ -194,7 +191,8 @@ double LatencyModel::layer_s(const LayerGraph& graph, LayerId id, const Host& ho
   assert(batch >= 1);
   const DeviceLatency& entry = device(host);
   if (const auto* roofline = std::get_if<Roofline>(&entry.layers)) {
-    return roofline_s(*roofline, graph, id, host.power_states[0].speed_flop_per_s, batch);
+    return roofline->layer_s(graph, id, entry.speed_per_host_speed * host.power_states[0].speed_flop_per_s,
+                             batch);
   }
   const Layer& layer = graph.layer(id);
   const auto refuse = [&](const std::string& what) {
@@ -236,6 +234,8 @@ double LatencyModel::piece_s(const LayerGraph& graph, std::span<const LayerId> l
     weight_bytes += graph.layer(id).weight_bytes;
     layers_s += layer_s(graph, id, host, batch);
   }
+  if (const auto* roofline = std::get_if<Roofline>(&entry.layers))
+    return roofline->run_s(graph, layers) + layers_s;
   return entry.run_constant_s + entry.run_per_weight_byte_s * weight_bytes + layers_s;
 }
 

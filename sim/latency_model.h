@@ -3,6 +3,7 @@
 #include <array>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,25 +11,12 @@
 #include <variant>
 #include <vector>
 
+#include "sim/calibration.h"
 #include "sim/layer_graph.h"
 #include "sim/platform.h"
+#include "sim/roofline.h"
 
 namespace cdisim {
-
-/// Seconds = max(work_flop / (speed * efficiency of the kind), bytes moved / memory bandwidth) + layer
-/// overhead. bytes moved: weights once, inputs and outputs per request of a batch. `speed` is that of the
-/// whole host in power state 0 (one core's speed: a device that is timed with all its cores is a host of one
-/// core).
-struct Roofline {
-  /// Fraction of peak, (0, 1], by LayerKind; all 1 by default.
-  std::array<double, kLayerKinds> efficiency = [] {
-    std::array<double, kLayerKinds> ones{};
-    ones.fill(1);
-    return ones;
-  }();
-  double memory_bandwidth_bytes_per_s = 0;  ///< 0: memory never limits
-  double layer_overhead_s = 0;
-};
 
 /// A paper's formulas: per layer kind a constant and coefficients of what the layer handles, in elements.
 /// seconds = constant + a * input_elements + b * output_elements + c * filter_elements, at least 0, where
@@ -51,9 +39,12 @@ struct Profile {
 };
 
 /// What one device type needs for one layer, and what it pays before its first layer of each request (a
-/// runtime that loads the model every time): run = run_constant_s + run_per_weight_byte_s * weight bytes.
+/// runtime that loads the model every time): run = run_constant_s + run_per_weight_byte_s * weight bytes; a
+/// roofline has its own.
 struct DeviceLatency {
   std::variant<Roofline, Regression, Profile> layers;
+  double speed_per_host_speed =
+      1;  ///< of a roofline: what its efficiencies are shares of, over the host's speed
   double run_constant_s = 0;
   double run_per_weight_byte_s = 0;
 };
@@ -62,8 +53,9 @@ struct DeviceLatency {
 /// profile. A host without a device type counts as a roofline of its own speed with efficiency 1.
 class LatencyModel {
  public:
-  /// "roofline": every device of the catalogue by its efficiencies, memory bandwidth and overhead; its speed
-  /// is the host's. Of an entry only efficiency, memory_bandwidth_bytes_per_s and layer_overhead_s are read.
+  /// "roofline": the device profiles of the calibration that lies beside the catalogue (calibration.json). A
+  /// host runs its device type's usual profile, or the one that its property `profile` names; a host faster
+  /// or slower than the catalogue's computes in proportion.
   /// @throws InputError naming file, JSON pointer and value; also when a number has no source.
   static LatencyModel roofline(const std::filesystem::path& hardware_file);
   /// Reads a latency model file: {"schema": 1, "name": ..., "devices": {device type: entry}}. Every entry
@@ -80,7 +72,10 @@ class LatencyModel {
   ///      "memory_bandwidth_bytes_per_s": {"value": 4e9, "source": "data sheet"},
   ///      "layer_overhead_s": {"value": 1e-5, "source": "assumed"}}
   ///
-  /// A regression or profile may add "run": {"constant": 842.136, "per_weight_byte": 4.49e-6}, in its unit.
+  /// Efficiencies are those of a kind of work (conv_1x1, depthwise_conv, ...: see WorkKind), of all dense
+  /// convolutions
+  /// ("conv") or of the rest ("other"). A regression or profile may add "run": {"constant": 842.136,
+  /// "per_weight_byte": 4.49e-6}, in its unit.
   /// @throws InputError naming file, JSON pointer and value.
   static LatencyModel load(const std::filesystem::path& path);
   static LatencyModel parse(const Json& json, const std::string& file);
@@ -99,6 +94,13 @@ class LatencyModel {
  private:
   std::string name_, file_;
   std::map<std::string, DeviceLatency> devices_;
+  /// Of the roofline: profiles are made when a host first asks for them.
+  struct Catalogue {
+    std::map<std::string, DeviceType> devices;
+    Calibration calibration;
+    std::map<std::string, std::map<std::string, DeviceLatency>> profiles;  ///< by device type and profile
+  };
+  std::shared_ptr<Catalogue> catalogue_;
   const DeviceLatency& device(const Host& host) const;
 };
 

@@ -6,7 +6,9 @@
 #include <fstream>
 #include <string>
 
+#include "sim/calibration.h"
 #include "sim/error.h"
+#include "sim/hardware.h"
 
 using namespace cdisim;
 
@@ -93,24 +95,41 @@ TEST_CASE("latency model: efficiencies by kind, others by \"other\"") {
   CHECK(m.layer_s(g, g.find("join"), host("d", 1e3)) == doctest::Approx(0.64).epsilon(1e-12));
 }
 
-TEST_CASE("latency model: the catalogue gives rooflines") {
-  const auto path = std::filesystem::temp_directory_path() / "cdisim_latency_model_test.json";
-  std::ofstream(path) << R"({"schema": 1, "devices": {
-    "slow": {"title": "x", "peak_flop_per_s": {"value": 1, "source": "s"},
-             "efficiency": {"fc": {"value": 0.5, "source": "s"}, "other": {"value": 1, "source": "s"}}},
-    "plain": {"title": "y", "peak_flop_per_s": {"value": 1, "source": "s"},
-              "efficiency": {"other": {"value": 1, "source": "s"}}}}})";
-  const LatencyModel m = LatencyModel::roofline(path);
-  const LayerGraph g = fixture("chain3.json");
+TEST_CASE("latency model: a host runs its device's usual profile, or the one it names") {
+  const std::string hardware = kRoot + "/platforms/hardware.json";
+  const LatencyModel m = LatencyModel::roofline(hardware);
+  const LayerGraph g = LayerGraph::load(kRoot + "/workloads/vgg16.json");
+  const LayerId conv = g.find("conv3_2");
+  const auto devices = load_hardware(hardware);
+  const DeviceType& jetson = devices.at("jetson_tx2");
+  const Calibration calibration = Calibration::load(kRoot + "/platforms/calibration.json");
+  const DeviceProfile usual = calibration.find(jetson, {}, "test");
+
+  Host h = host("jetson_tx2", jetson.speed_flop_per_s());
+  const double layer_s = m.layer_s(g, conv, h);
   CHECK(m.name() == "roofline");
-  CHECK(m.layer_s(g, 0, host("slow")) == doctest::Approx(2e-3).epsilon(1e-12));  // the speed is the host's
-  CHECK(m.layer_s(g, 0, host("plain")) == doctest::Approx(1e-3).epsilon(1e-12));
-  CHECK(
-      error_of([&] { m.layer_s(g, 0, host("slaw")); }) ==
-      path.string() +
-          ": latency model \"roofline\" has no device \"slaw\", the type of host \"h\"; valid: plain, slow; "
-          "did you mean \"slow\"?");
-  std::filesystem::remove(path);
+  CHECK(layer_s == doctest::Approx(usual.roofline.layer_s(g, conv, usual.speed_flop_per_s)).epsilon(1e-12));
+  const LayerId piece[] = {conv};
+  CHECK(m.piece_s(g, piece, h) == doctest::Approx(layer_s + usual.roofline.run_overhead_s).epsilon(1e-12));
+  // A host of half the catalogue's speed computes twice as long; this layer is bound by arithmetic.
+  const Host slow = host("jetson_tx2", jetson.speed_flop_per_s() / 2);
+  const double overhead_s = usual.roofline.layer_overhead_s;
+  CHECK(m.layer_s(g, conv, slow) == doctest::Approx(2 * (layer_s - overhead_s) + overhead_s).epsilon(1e-12));
+
+  h.profile = "gpu/fp32/TensorRT";
+  const DeviceProfile named = calibration.find(jetson, {"gpu", "fp32", "TensorRT", 0}, "test");
+  CHECK(named.precision == "fp32");
+  CHECK(m.layer_s(g, conv, h) ==
+        doctest::Approx(named.roofline.layer_s(g, conv, named.speed_flop_per_s)).epsilon(1e-12));
+  CHECK(m.layer_s(g, conv, h) > layer_s);  // fp32 has half the peak
+
+  h.profile = "npu";
+  CHECK(error_of([&] { m.layer_s(g, conv, h); }) ==
+        "host \"h\": device \"jetson_tx2\" has no processor \"npu\"; valid: cpu, gpu; did you mean \"cpu\"?");
+  CHECK(error_of([&] { m.layer_s(g, conv, host("jetson_tx3")); })
+            .starts_with(hardware +
+                         ": latency model \"roofline\" has no device \"jetson_tx3\", the type of host "
+                         "\"h\"; valid: "));
 }
 
 TEST_CASE("latency model: a regression counts elements") {
@@ -198,7 +217,7 @@ TEST_CASE("latency model: Edgent's predictions and executions") {
   const LayerGraph g = LayerGraph::load(kRoot + "/workloads/branchy_alexnet.json");
   const LatencyModel prediction = LatencyModel::load(kRoot + "/platforms/latency/edgent_prediction.json");
   const LatencyModel execution = LatencyModel::load(kRoot + "/platforms/latency/edgent_execution.json");
-  const Host pi = host("raspberry_pi_3"), desktop = host("desktop_quad_core_3_4ghz");
+  const Host pi = host("raspberry_pi_3b"), desktop = host("intel_i7_6700");
   const auto exit_s = [&](const LatencyModel& m, int exit, const Host& h) {
     return m.piece_s(g, g.exit_layers(exit), h);
   };
