@@ -5,7 +5,7 @@ EXPERIMENT ?= experiments/edgent.json
 CTEST = ctest --test-dir "$(1)" --output-on-failure --no-tests=error --timeout 300 -j "$$(nproc)"
 SOURCES = git ls-files -co --exclude-standard -- '*.cpp' '*.h'
 
-.PHONY: all build run test bench check readme golden sanitize format format-check install clean
+.PHONY: all build run test bench check calibrate readme golden sanitize format format-check install clean
 
 all: build
 
@@ -29,6 +29,10 @@ bench: build
 # Published figures beside the simulated ones.
 check: build
 	@"$(BUILD)/cdisim" check experiments/
+
+# Fits the device profiles to platforms/measured_latency.csv and prints the errors of leave-one-out.
+calibrate: build
+	@"$(BUILD)/cdisim" calibrate -o platforms/calibration.json
 
 # Rewrites the generated parts of README.md.
 readme: build

@@ -34,6 +34,10 @@ def first_table(output):
     return "\n".join("    " + line if line else "" for line in lines[:shown] + ["..."])
 
 
+def indented(text):
+    return "\n".join("    " + line if line else "" for line in text.rstrip().splitlines())
+
+
 def systems_table(figures):
     counts = collections.defaultdict(collections.Counter)
     for figure in figures:
@@ -68,6 +72,8 @@ def main(arguments):
         new = replace(old, "run", first_table(run(cdisim, "experiments/edgent.json")))
         new = replace(new, "systems", systems_table(figures))
         new = replace(new, "deviating", deviating_table(figures))
+        new = replace(new, "latency", indented(run(cdisim, "latency", "resnet50", "jetson_tx2", "--batch", "1")))
+        new = replace(new, "calibration", indented(run(cdisim, "calibrate", "--report").split("\ndevice,")[0]))
     if "--check" in arguments:
         if new != old:
             sys.exit("README.md is not what the program prints: run `make readme` and commit the result")

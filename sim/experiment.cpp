@@ -402,6 +402,11 @@ std::unique_ptr<RunSetup> Experiment::read(const Json& document, const Run& run,
     spec.observe_every_s = every->quantity(Dimension::kTime);
     if (spec.observe_every_s == 0) every->fail("must be positive");
   }
+  if (const auto failure = top.find("on_failure")) {
+    spec.retries = static_cast<int>(failure->at("retries").integer(0, 1'000'000));
+    if (const auto wait = failure->find("wait")) spec.retry_wait_s = wait->quantity(Dimension::kTime);
+    failure->done();
+  }
   if (const auto links = top.find("links")) read_links(*links, out->platform, spec, folder, seed);
   if (const auto hosts = top.find("hosts")) read_hosts(*hosts, out->platform);
   if (const auto changes = top.find("changes")) read_changes(*changes, out->platform, spec);

@@ -9,6 +9,7 @@
 
 #include "sim/commands.h"
 #include "sim/error.h"
+#include "sim/onnx_import.h"
 #include "sim/resources.h"
 
 int main(int argc, char** argv) {
@@ -61,6 +62,73 @@ int main(int argc, char** argv) {
       app.add_subcommand("describe", "tell what is known of a policy, model, device, platform or experiment");
   describe->add_option("NAME", described, "its name")->required();
 
+  LatencyOptions latency_options;
+  CLI::App* latency = app.add_subcommand("latency", "tell how long a model takes on a device");
+  latency->add_option("MODEL", latency_options.model, "model, or a layer graph file");
+  latency->add_option("DEVICE", latency_options.device, "device");
+  latency->add_option("--processor", latency_options.query.processor,
+                      "cpu, gpu or npu; default: the device's usual one");
+  latency->add_option("--precision", latency_options.query.precision, "fp32, fp16, int8, ...");
+  latency->add_option("--runtime", latency_options.query.runtime, "TensorRT, ncnn-cpu, ...");
+  latency->add_option("--threads", latency_options.query.threads, "of a CPU")->check(CLI::Range(1, 4096));
+  latency->add_option("--batch", latency_options.batch, "inferences at a time")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  latency->add_flag("--layers", latency_options.layers, "layer by layer");
+  latency->add_flag("--all", latency_options.all, "every model (or MODEL) on every device");
+  latency->add_flag("--json", latency_options.json, "print JSON");
+
+  ImportOptions import_options;
+  CLI::App* import = app.add_subcommand("import", "turn an ONNX file into a layer graph");
+  import->add_option("MODEL", import_options.model, "ONNX file")->required()->check(not_empty);
+  import->add_option("-o,--out", import_options.out, "file to write; default: the model's name with .json")
+      ->check(not_empty);
+  import->add_option("--name", import_options.name, "of the layer graph; default: the file's");
+  import->add_option("--batch", import_options.batch, "leading dimension of the file; 0: it has none");
+  import->add_option("--input-shape", import_options.input_shapes,
+                     "NAME=1,3,224,224 of an input without shape");
+  import->add_option("--precision", import_options.precision, "of weights and tensors; default: the file's");
+  import->add_flag("--json", import_options.json, "print JSON");
+
+  PlatformOptions testbed;
+  std::filesystem::path testbed_file;
+  CLI::App* platform = app.add_subcommand("platform", "write a platform of any size");
+  platform->add_option("--devices", testbed.devices, "hosts that ask")->capture_default_str();
+  platform->add_option("--edges", testbed.edges, "edge servers, each with its own access network")
+      ->capture_default_str();
+  platform->add_option("--clouds,--cloud", testbed.clouds, "cloud servers")->capture_default_str();
+  platform->add_option("--uavs", testbed.uavs, "UAVs")->capture_default_str();
+  platform->add_option("--access", testbed.access, "network from device to edge: wifi, 4g, 5g, ethernet, ...")
+      ->capture_default_str();
+  platform->add_option("--backbone", testbed.backbone, "network from edge to cloud")->capture_default_str();
+  platform->add_option("--air-to-ground", testbed.air_to_ground, "network from UAV to edge")
+      ->capture_default_str();
+  platform->add_option("--air", testbed.air, "network from UAV to UAV")->capture_default_str();
+  platform->add_option("--device", testbed.device, "type of the devices")->capture_default_str();
+  platform->add_option("--edge-device", testbed.edge_device, "type of the edge servers")
+      ->capture_default_str();
+  platform->add_option("--cloud-device", testbed.cloud_device, "type of the cloud servers")
+      ->capture_default_str();
+  platform->add_option("--uav-device", testbed.uav_device, "type of the UAVs")->capture_default_str();
+  platform->add_option("--name", testbed.name, "name of the platform")->capture_default_str();
+  platform->add_option("-o,--out", testbed_file, "file to write; default: standard output")->check(not_empty);
+
+  CalibrateOptions calibration;
+  CLI::App* calibrate =
+      app.add_subcommand("calibrate", "fit the device profiles to measured latencies and print the errors");
+  calibrate->add_option("MEASURED", calibration.measured,
+                        "measured latencies (CSV); default: the bundled ones");
+  calibrate->add_option("-o,--out", calibration.out, "calibration to write")->check(not_empty);
+  calibrate
+      ->add_option("--left-out", calibration.left_out,
+                   "CSV of measured latencies and what the others predict")
+      ->check(not_empty);
+  calibrate->add_flag("--fast", calibration.fast, "no cross-validation");
+  calibrate->add_flag("--report", calibration.report,
+                      "print the errors of the calibration in use, fit nothing");
+  calibrate->add_flag("--json", calibration.json, "print JSON");
+  calibrate->add_flag("--quiet", calibration.quiet, "no tables, no progress");
+
   std::vector<std::string> validated;
   CLI::App* validate = app.add_subcommand("validate", "check files of any kind");
   validate->add_option("FILES", validated, "experiments, platforms, layer graphs, latency models")
@@ -84,6 +152,10 @@ int main(int argc, char** argv) {
     if (*check) return check_command(check_paths, check_jobs, check_json, check_quiet);
     if (*list) return list_command(list_kind, list_json);
     if (*describe) return describe_command(described);
+    if (*latency) return latency_command(latency_options);
+    if (*import) return import_command(import_options);
+    if (*platform) return platform_command(testbed, testbed_file);
+    if (*calibrate) return calibrate_command(calibration);
     if (*validate) return validate_command(validated);
     if (run.experiment.empty()) {
       fmt::print(stderr, "cdisim: error: no experiment given (see cdisim --help)\n");

@@ -83,12 +83,16 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
   std::array<std::int64_t, 3> counts{};
   std::vector<double> latencies;
   double compute_s = 0, transfer_s = 0, queue_s = 0, accuracy = 0;
-  std::int64_t missed = 0;
+  std::int64_t missed = 0, failures = 0;
   bool accuracy_known = true;
+  Json exits = Json::object();  // completed requests by exit
   for (const RequestRecord& r : trace.requests) {
     if (r.arrival_s < spec.warmup_s) continue;
     ++counts[static_cast<std::size_t>(r.state)];
+    failures += r.failures;
     if (r.state != RequestState::kCompleted) continue;
+    Json& stopped = exits[spec.graph->exits()[static_cast<std::size_t>(r.exit)].name];
+    stopped = stopped.is_null() ? 1 : stopped.get<std::int64_t>() + 1;
     latencies.push_back(r.end_s - r.arrival_s);
     compute_s += r.compute_s;
     transfer_s += r.transfer_s;
@@ -117,6 +121,10 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
   std::map<HostId, double> held;
   for (const Plan& plan : trace.plans) {
     for (const auto& [host, b] : plan_memory_bytes(*spec.graph, plan)) held[host] = std::max(held[host], b);
+    for (const Plan& fallback : plan.fallbacks) {
+      for (const auto& [host, b] : plan_memory_bytes(*spec.graph, fallback))
+        held[host] = std::max(held[host], b);
+    }
   }
   for (const auto& [host, b] : held) memory[platform.host(host).name] = b;
 
@@ -124,6 +132,8 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
           {"completed", counts[static_cast<std::size_t>(RequestState::kCompleted)]},
           {"lost", counts[static_cast<std::size_t>(RequestState::kLost)]},
           {"missed", missed},
+          {"failures", failures},
+          {"exits", exits},
           {"latencies", pack(latencies)},
           {"compute_s", compute_s},
           {"transfer_s", transfer_s},
@@ -139,7 +149,8 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
 }
 
 Json aggregate(const std::vector<Json>& summaries) {
-  std::int64_t completed = 0, lost = 0, in_flight = 0, missed = 0;
+  std::int64_t completed = 0, lost = 0, in_flight = 0, missed = 0, failures = 0;
+  std::map<std::string, std::int64_t> stopped;
   std::vector<double> latencies, means, throughputs, compute_s, transfer_s, queue_s;
   double accuracy = 0;
   bool accuracy_known = true;
@@ -149,6 +160,8 @@ Json aggregate(const std::vector<Json>& summaries) {
     lost += s["lost"].get<std::int64_t>();
     in_flight += s["in_flight"].get<std::int64_t>();
     missed += s["missed"].get<std::int64_t>();
+    failures += s["failures"].get<std::int64_t>();
+    for (const auto& [exit, count] : s["exits"].items()) stopped[exit] += count.get<std::int64_t>();
     std::vector<double> own;
     unpack(s["latencies"], own);
     if (n > 0) {
@@ -170,11 +183,15 @@ Json aggregate(const std::vector<Json>& summaries) {
   const auto rank = [&](double p) { return completed == 0 ? Json(nullptr) : Json(percentile(latencies, p)); };
   const Json energy = mean_by_name(summaries, "energy_j");
   const Json bytes = mean_by_name(summaries, "bytes");
+  Json exits = Json::object();
+  for (const auto& [exit, count] : stopped) exits[exit] = per_request(static_cast<double>(count));
   return {{"requests",
            {{"arrived", completed + lost + in_flight},
             {"completed", completed},
             {"lost", lost},
             {"in_flight", in_flight}}},
+          {"failures", failures},
+          {"exits", exits},
           {"latency_s",
            {{"mean", mean_or_null(means)},
             {"ci95", ci95(means)},

@@ -15,13 +15,14 @@ Json summarise(const RunSpec& spec, const Trace& trace);
 
 /// The metrics of a run from the summaries of its repetitions, as they stand in results.json:
 /// requests {arrived, completed, lost, in_flight}, arrived being the sum of the others, over all repetitions;
-/// latency_s {mean, ci95, p50, p95, p99, max}: mean of the repetitions' means with the half-width of its 95 %
-/// confidence interval (Student's t over repetitions; null below two), percentiles over all completed
-/// requests (nearest rank); compute_s, transfer_s, queue_s: parts of the mean latency along the critical path
-/// (they add up to it); throughput_per_s: completed requests over the measured time; deadline_miss_ratio over
-/// completed requests; accuracy: mean over completed requests of their exits' accuracy; energy_j {total,
-/// per_host, radio}, bytes {total, per_link}, memory_bytes {per_host}, cost_usd: means over repetitions. null
-/// where nothing completed or nobody published an accuracy.
+/// failures: how often a failing host or link lost one; exits: share of the completed requests that stopped
+/// at each; latency_s {mean, ci95, p50, p95, p99, max}: mean of the repetitions' means with the half-width of
+/// its 95 % confidence interval (Student's t over repetitions; null below two), percentiles over all
+/// completed requests (nearest rank); compute_s, transfer_s, queue_s: parts of the mean latency along the
+/// critical path (they add up to it); throughput_per_s: completed requests over the measured time;
+/// deadline_miss_ratio over completed requests; accuracy: mean over completed requests of their exits'
+/// accuracy; energy_j {total, per_host, radio}, bytes {total, per_link}, memory_bytes {per_host}, cost_usd:
+/// means over repetitions. null where nothing completed or nobody published an accuracy.
 Json aggregate(const std::vector<Json>& summaries);
 
 }  // namespace cdisim

@@ -64,9 +64,8 @@ EdgeTimes edge_times(const Problem& problem, const PlanEdge& edge, HostId from, 
           route == nullptr ? 0 : transfer_s - route->latency_s};
 }
 
-}  // namespace
-
-Estimate estimate(const Problem& problem, const Plan& plan) {
+// Of a plan all of whose requests stop at its exit; pieces without layers take no time.
+Estimate estimate_exit(const Problem& problem, const Plan& plan) {
   const std::vector<PlanEdge> edges = plan_edges(problem.graph, problem.wire, plan);
   const auto host_of = [&](int end) {
     return end == kSourceEnd ? problem.source : plan.pieces[static_cast<std::size_t>(end)].host;
@@ -88,7 +87,8 @@ Estimate estimate(const Problem& problem, const Plan& plan) {
       double ready = 0;
       for (std::size_t e = 0; e < edges.size(); ++e) {
         if (edges[e].to != static_cast<int>(p)) continue;
-        const double sent = edges[e].from == kSourceEnd ? 0 : ends[static_cast<std::size_t>(edges[e].from)];
+        double sent = edges[e].from == kSourceEnd ? 0 : ends[static_cast<std::size_t>(edges[e].from)];
+        for (const int gate : edges[e].after) sent = std::max(sent, ends[static_cast<std::size_t>(gate)]);
         ready = std::max(ready, sent + times[e].total_s());
       }
       if (ready < next_ready) {
@@ -126,6 +126,21 @@ Estimate estimate(const Problem& problem, const Plan& plan) {
     }
   }
   return out;
+}
+
+}  // namespace
+
+Estimate estimate(const Problem& problem, const Plan& plan) {
+  if (plan.exit_rates.empty()) return estimate_exit(problem, plan);
+  Estimate mean;
+  for (int exit = 0; exit <= plan.exit; ++exit) {
+    const double rate = plan.exit_rates[static_cast<std::size_t>(exit)];
+    if (rate == 0) continue;
+    const Estimate one = estimate_exit(problem, stopped_at(problem.graph, plan, exit));
+    mean.latency_s += rate * one.latency_s;
+    mean.energy_j += rate * one.energy_j;
+  }
+  return mean;
 }
 
 Plan chain_plan(const LayerGraph& graph, int exit, int k, HostId first, HostId second) {

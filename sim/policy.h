@@ -46,7 +46,7 @@ struct Estimate {
 
 /// Closed form: every piece starts when its last input has arrived and its host is free (pieces of one host
 /// run one after another, in the order in which they become ready); edges of one plan do not slow each other
-/// down, and hosts of discipline batch do not wait for others.
+/// down, and hosts of discipline batch do not wait for others. With exit rates, the mean over the exits.
 Estimate estimate(const Problem& problem, const Plan& plan);
 
 /// The chain plan that has the first `k` layers of the exit on `first` and the rest on `second`. k = 0 or

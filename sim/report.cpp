@@ -152,6 +152,13 @@ std::string in_unit(const Json& value, const std::string& unit) {
 
 }  // namespace
 
+std::string csv_cell(const std::string& text) {
+  if (text.find_first_of(",\"") == text.npos) return text;
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return out + "\"";
+}
+
 std::string format_table(const std::vector<std::string>& head,
                          const std::vector<std::vector<std::string>>& rows) {
   constexpr std::size_t kGap = 2, kNarrowest = 6;

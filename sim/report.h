@@ -13,6 +13,9 @@ namespace cdisim {
 /// Widest line that reports print.
 inline constexpr std::size_t kTerminalWidth = 100;
 
+/// A cell of a CSV file (RFC 4180), in quotes where it needs them.
+std::string csv_cell(const std::string& text);
+
 /// A table of text with aligned columns; numbers (cells that start with a digit or sign) to the right.
 /// Columns that do not fit kTerminalWidth together are shortened, the widest first.
 std::string format_table(const std::vector<std::string>& head,

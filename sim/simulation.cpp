@@ -7,6 +7,7 @@
 #include <map>
 
 #include "sim/error.h"
+#include "sim/random.h"
 
 namespace cdisim {
 
@@ -17,6 +18,7 @@ constexpr std::uint32_t kArrivalStep = 0xffffffff;
 constexpr std::uint32_t kObserveStep = 0xfffffffe;
 constexpr std::uint32_t kWarmupStep = 0xfffffffd;
 constexpr std::uint32_t kHorizonStep = 0xfffffffc;
+constexpr std::uint32_t kRestartStep = 0xfffffffb;
 // After a lost request a client without think time waits this long before it asks again.
 constexpr double kRetryAfterLoss_s = 1;
 
@@ -36,10 +38,18 @@ struct Activity {
 };
 constexpr int kEnd = -1;
 
-struct Program {
-  Plan plan;
+// What a plan is for the requests that stop at one exit.
+struct Body {
+  int exit = 0;
+  double rate_up_to = 1;  // of the requests that stop here or before
   std::vector<Activity> activities;
   std::vector<int> roots;
+};
+
+struct Program {
+  Plan plan;
+  std::vector<Body> bodies;  // by exit, at least one
+  std::vector<std::shared_ptr<const Program>> fallbacks;
 };
 
 // Seconds spent along a request's critical path so far.
@@ -47,8 +57,10 @@ struct Path {
   double compute_s = 0, transfer_s = 0, queue_s = 0;
 };
 
+// One try to serve a request.
 struct Running {
   std::shared_ptr<const Program> program;
+  const Body* body = nullptr;
   std::vector<int> waits_for;  // (n_activities)
   std::vector<Path> path;      // (n_activities) until the activity starts
   int under_way = 0;
@@ -73,6 +85,7 @@ class Simulation {
     }
     for (std::size_t i = 0; i < spec.sources.size(); ++i) {
       policies_.push_back(make_policy());
+      exit_draws_.emplace_back(derive_seed(spec.seed, Stream::kExits, i));
       dates_.emplace_back(spec.arrivals, static_cast<int>(i), static_cast<int>(spec.sources.size()),
                           spec.seed);
       programs_.push_back(compile(policies_[i]->plan(problem(i)), i));
@@ -148,12 +161,30 @@ class Simulation {
     const HostId home = spec_.sources[source];
     check_plan(*spec_.graph, *spec_.platform, home, spec_.wire, plan, fmt::format("policy {}", facts_.name));
     auto program = std::make_shared<Program>();
-    std::vector<Activity>& activities = program->activities;
+    double rate = 0;
+    for (int exit = 0; exit <= plan.exit; ++exit) {
+      const double own =
+          plan.exit_rates.empty() ? exit == plan.exit : plan.exit_rates[static_cast<std::size_t>(exit)];
+      if (own == 0) continue;
+      rate += own;
+      program->bodies.push_back(body(stopped_at(*spec_.graph, plan, exit), home));
+      program->bodies.back().rate_up_to = rate;
+    }
+    program->bodies.back().rate_up_to = 1;  // whatever rounding left
+    for (Plan& fallback : plan.fallbacks) program->fallbacks.push_back(compile(fallback, source));
+    program->plan = std::move(plan);
+    return program;
+  }
+
+  Body body(const Plan& plan, HostId home) {
+    Body out;
+    out.exit = plan.exit;
+    std::vector<Activity>& activities = out.activities;
     for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
       Activity piece;
       piece.piece = static_cast<int>(p);
       piece.host = plan.pieces[p].host;
-      piece.seconds = piece_seconds(piece.host, plan.pieces[p].layers);
+      if (!plan.pieces[p].layers.empty()) piece.seconds = piece_seconds(piece.host, plan.pieces[p].layers);
       activities.push_back(std::move(piece));
     }
     // An edge becomes encode -> transfer -> decode, or nothing where both ends are on one host.
@@ -162,10 +193,19 @@ class Simulation {
           edge.from == kSourceEnd ? home : plan.pieces[static_cast<std::size_t>(edge.from)].host;
       const HostId to = edge.to == kSourceEnd ? home : plan.pieces[static_cast<std::size_t>(edge.to)].host;
       int last = edge.from;
+      bool gated = false;
+      // What comes first on an edge waits for the exits before it.
+      const auto open_gates = [&](int index) {
+        for (const int gate : edge.after) {
+          if (!gated && gate != edge.from) link(activities, gate, index);
+        }
+        gated = true;
+      };
       const auto append = [&](Activity activity) {
         const int index = static_cast<int>(activities.size());
         activities.push_back(std::move(activity));
         link(activities, last, index);
+        open_gates(index);
         last = index;
       };
       const auto coding = [&](HostId host, double flop) {
@@ -187,15 +227,16 @@ class Simulation {
       }
       if (edge.to == kSourceEnd) {
         activities[static_cast<std::size_t>(last)].successors.push_back(kEnd);
-      } else if (last != kSourceEnd) {
-        link(activities, last, edge.to);
+        continue;
       }
+      link(activities, last, edge.to);
+      open_gates(edge.to);
     }
     for (std::size_t i = 0; i < activities.size(); ++i) {
-      if (activities[i].waits_for == 0) program->roots.push_back(static_cast<int>(i));
+      const bool idle = i < plan.pieces.size() && plan.pieces[i].layers.empty();
+      if (activities[i].waits_for == 0 && !idle) out.roots.push_back(static_cast<int>(i));
     }
-    program->plan = std::move(plan);
-    return program;
+    return out;
   }
 
   static void link(std::vector<Activity>& activities, int from, int to) {
@@ -238,10 +279,13 @@ class Simulation {
     }
     if (facts_.watches_arrivals) observe(source, Observation::Kind::kArrival);
     const std::uint64_t request = trace_.requests.size();
-    const std::shared_ptr<const Program>& program = programs_[source];
-    trace_.requests.push_back(
-        {.source = static_cast<int>(source), .exit = program->plan.exit, .arrival_s = engine_.now()});
+    trace_.requests.push_back({.source = static_cast<int>(source), .arrival_s = engine_.now()});
+    exit_draw_.push_back(exit_draws_[source].uniform());
+    try_request(request, programs_[source], {});
+  }
 
+  // `path`: what the request has been through already.
+  void try_request(std::uint64_t request, const std::shared_ptr<const Program>& program, const Path& path) {
     int slot = static_cast<int>(running_.size());
     if (free_slots_.empty()) {
       running_.emplace_back();
@@ -249,21 +293,29 @@ class Simulation {
       slot = free_slots_.back();
       free_slots_.pop_back();
     }
-    slot_of_.push_back(slot);
+    const std::uint64_t attempt = attempts_.size();
+    attempts_.push_back({request, slot});
     Running& running = running_[static_cast<std::size_t>(slot)];
     running.program = program;
+    running.body = &*std::ranges::find_if(
+        program->bodies, [&](const Body& body) { return exit_draw_[request] < body.rate_up_to; });
+    const std::vector<Activity>& activities = running.body->activities;
+    trace_.requests[request].exit = running.body->exit;
     running.lost = false;
     running.under_way = 0;
-    running.waits_for.resize(program->activities.size());
-    for (std::size_t i = 0; i < program->activities.size(); ++i)
-      running.waits_for[i] = program->activities[i].waits_for;
-    running.path.assign(program->activities.size(), {});
-    for (const int root : program->roots) start(request, running, root);
+    running.waits_for.resize(activities.size());
+    for (std::size_t i = 0; i < activities.size(); ++i) running.waits_for[i] = activities[i].waits_for;
+    running.path.assign(activities.size(), path);
+    for (const int root : running.body->roots) start(attempt, running, root);
   }
 
-  void start(std::uint64_t request, Running& running, int index) {
-    const Activity& activity = running.program->activities[static_cast<std::size_t>(index)];
-    const Tag tag{request, static_cast<std::uint32_t>(index)};
+  Running& running_of(std::uint64_t attempt) {
+    return running_[static_cast<std::size_t>(attempts_[attempt].slot)];
+  }
+
+  void start(std::uint64_t attempt, Running& running, int index) {
+    const Activity& activity = running.body->activities[static_cast<std::size_t>(index)];
+    const Tag tag{attempt, static_cast<std::uint32_t>(index)};
     ++running.under_way;
     if (activity.is_transfer) {
       engine_.transfer(*activity.route, activity.from, activity.to, activity.bytes, tag);
@@ -273,30 +325,32 @@ class Simulation {
   }
 
   void on_computed(const Completion& c) {
-    Running& running = running_[static_cast<std::size_t>(slot_of_[c.tag.request])];
-    const Activity& activity = running.program->activities[c.tag.step];
+    Running& running = running_of(c.tag.request);
+    const Activity& activity = running.body->activities[c.tag.step];
     Path& path = running.path[c.tag.step];
     path.queue_s += c.started_s - c.queued_s;
     path.compute_s += c.ended_s - c.started_s;
     if (spec_.record_intervals) {
+      const std::uint64_t request = attempts_[c.tag.request].request;
       if (c.started_s > c.queued_s) {
         trace_.intervals.push_back(
-            {Interval::Kind::kWait, activity.host, c.tag.request, activity.piece, c.queued_s, c.started_s});
+            {Interval::Kind::kWait, activity.host, request, activity.piece, c.queued_s, c.started_s});
       }
       trace_.intervals.push_back(
-          {Interval::Kind::kCompute, activity.host, c.tag.request, activity.piece, c.started_s, c.ended_s});
+          {Interval::Kind::kCompute, activity.host, request, activity.piece, c.started_s, c.ended_s});
     }
     end_activity(c, running, activity);
   }
 
   void on_transferred(const Completion& c) {
-    Running& running = running_[static_cast<std::size_t>(slot_of_[c.tag.request])];
-    const Activity& activity = running.program->activities[c.tag.step];
+    Running& running = running_of(c.tag.request);
+    const Activity& activity = running.body->activities[c.tag.step];
     running.path[c.tag.step].transfer_s += c.ended_s - c.started_s;
     if (spec_.record_intervals) {
+      const std::uint64_t request = attempts_[c.tag.request].request;
       for (const LinkId id : activity.route->links) {
         trace_.intervals.push_back(
-            {Interval::Kind::kTransfer, id, c.tag.request, activity.piece, c.started_s, c.ended_s});
+            {Interval::Kind::kTransfer, id, request, activity.piece, c.started_s, c.ended_s});
       }
     }
     end_activity(c, running, activity);
@@ -304,15 +358,16 @@ class Simulation {
 
   void end_activity(const Completion& c, Running& running, const Activity& activity) {
     --running.under_way;
+    const std::uint64_t request = attempts_[c.tag.request].request;
     const Path path = running.path[c.tag.step];
     if (c.failed && !running.lost) {
       running.lost = true;
-      end_request(c.tag.request, RequestState::kLost, path);
+      recover(request, *running.program, path);
     }
     if (!running.lost) {
       for (const int next : activity.successors) {
         if (next == kEnd) {
-          end_request(c.tag.request, RequestState::kCompleted, path);
+          end_request(request, RequestState::kCompleted, path);
         } else if (--running.waits_for[static_cast<std::size_t>(next)] == 0) {
           running.path[static_cast<std::size_t>(next)] = path;  // the last to arrive decides
           start(c.tag.request, running, next);
@@ -322,8 +377,40 @@ class Simulation {
     // What else a lost request has under way still comes back here.
     if (running.under_way == 0) {
       running.program = nullptr;
-      free_slots_.push_back(slot_of_[c.tag.request]);
+      free_slots_.push_back(attempts_[c.tag.request].slot);
     }
+  }
+
+  // A request was lost under `program`: a fallback at once, else another try later, else it is lost for good.
+  // By a timer, even where it is now: what else changes at this date must have changed.
+  void recover(std::uint64_t request, const Program& program, const Path& path) {
+    ++trace_.requests[request].failures;
+    if (program.fallbacks.empty()) return try_later(request, path);
+    restarts_[request] = {program.fallbacks, path};
+    engine_.at(engine_.now(), {request, kRestartStep});
+  }
+
+  void try_later(std::uint64_t request, Path path) {
+    if (retries_[request] == spec_.retries) return end_request(request, RequestState::kLost, path);
+    ++retries_[request];
+    path.queue_s += spec_.retry_wait_s;
+    restarts_[request] = {{}, path};
+    engine_.at(engine_.now() + spec_.retry_wait_s, {request, kRestartStep});
+  }
+
+  void restart(std::uint64_t request) {
+    const Restart restart = std::move(restarts_.extract(request).mapped());
+    if (restart.fallbacks.empty()) {
+      return try_request(request, programs_[static_cast<std::size_t>(trace_.requests[request].source)],
+                         restart.path);
+    }
+    for (const auto& fallback : restart.fallbacks) {
+      const bool usable = std::ranges::all_of(fallback->plan.pieces, [this](const Piece& piece) {
+        return host_on_[static_cast<std::size_t>(piece.host)] != 0;
+      });
+      if (usable) return try_request(request, fallback, restart.path);
+    }
+    try_later(request, restart.path);
   }
 
   void end_request(std::uint64_t request, RequestState state, const Path& path) {
@@ -379,6 +466,9 @@ class Simulation {
         case kHorizonStep:
           engine_.stop();
           break;
+        case kRestartStep:
+          restart(tag.request);
+          break;
       }
     });
   }
@@ -418,7 +508,19 @@ class Simulation {
   std::map<std::pair<HostId, double>, std::vector<double>> coding_seconds_;
   std::vector<Running> running_;
   std::vector<int> free_slots_;
-  std::vector<int> slot_of_;  // by request
+  struct Attempt {
+    std::uint64_t request;
+    int slot;  // in running_
+  };
+  std::vector<Attempt> attempts_;  // an activity's tag names its attempt
+  struct Restart {
+    std::vector<std::shared_ptr<const Program>> fallbacks;  // none: the source's plan of then
+    Path path;
+  };
+  std::map<std::uint64_t, Restart> restarts_;  // by request, those that wait
+  std::map<std::uint64_t, int> retries_;       // by request, those that were lost
+  std::vector<Random> exit_draws_;             // (n_sources)
+  std::vector<double> exit_draw_;              // by request, [0, 1)
   std::int64_t announced_ = 0, ended_ = 0;
   Trace trace_;
   std::exception_ptr failure_;

@@ -36,7 +36,10 @@ struct RunSpec {
   std::vector<Change> changes;
   std::vector<std::pair<LinkId, BandwidthTrace>> bandwidth_traces;
   std::vector<BandwidthTrace> history;  ///< what policies may learn from beforehand
-  double observe_every_s = 1;           ///< how often bandwidth is measured for policies that watch it
+  int retries =
+      0;  ///< times that a request that a failure lost starts again, where its plan has no fallbacks
+  double retry_wait_s = 0;
+  double observe_every_s = 1;  ///< how often bandwidth is measured for policies that watch it
   std::uint64_t seed = 1;
   EngineOptions engine;
   bool record_intervals = false;

@@ -16,6 +16,7 @@
 
 #include "sim/error.h"
 #include "sim/metrics.h"
+#include "sim/report.h"
 
 namespace cdisim {
 
@@ -126,14 +127,6 @@ class Child {
 
 constexpr const char* kStateNames[] = {"in_flight", "completed", "lost"};
 
-// A cell of a CSV file (RFC 4180).
-std::string csv_cell(const std::string& text) {
-  if (text.find_first_of(",\"") == text.npos) return text;
-  std::string out = "\"";
-  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return out + "\"";
-}
-
 std::string requests_rows(std::size_t run, const std::string& policy, int repetition, const RunSpec& spec,
                           const Trace& trace) {
   std::string rows;
@@ -169,6 +162,8 @@ Json plan_json(const RunSpec& spec, const Plan& plan) {
   }
   Json out = {{"exit", plan.exit + 1}, {"pieces", pieces}, {"decision", plan.decision}};
   if (!transforms.empty()) out["transforms"] = transforms;
+  if (!plan.exit_rates.empty()) out["exit_rates"] = plan.exit_rates;
+  for (const Plan& fallback : plan.fallbacks) out["fallbacks"].push_back(plan_json(spec, fallback));
   return out;
 }
 

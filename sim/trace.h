@@ -18,6 +18,7 @@ enum class RequestState : std::uint8_t { kInFlight, kCompleted, kLost };
 struct RequestRecord {
   int source = 0;  ///< index into RunSpec::sources
   int exit = 0;
+  int failures = 0;  ///< times that a failure of a host or link lost it
   RequestState state = RequestState::kInFlight;
   double arrival_s = 0;
   double end_s = 0;

@@ -6,10 +6,18 @@ unset(ENV{CDISIM_PATH})
 execute_process(COMMAND "${PREFIX}/bin/cdisim" edgent --json WORKING_DIRECTORY / OUTPUT_VARIABLE results
                 COMMAND_ERROR_IS_FATAL ANY)
 string(JSON policy GET "${results}" runs 0 policy)
-execute_process(COMMAND "${PREFIX}/bin/cdisim" list platforms --json WORKING_DIRECTORY / OUTPUT_VARIABLE platforms
+# Every kind of file travels along, and none is taken from the source tree.
+execute_process(COMMAND "${PREFIX}/bin/cdisim" list experiments --json WORKING_DIRECTORY / OUTPUT_VARIABLE experiments
                 COMMAND_ERROR_IS_FATAL ANY)
-string(JSON file GET "${platforms}" 0 file)
-if(NOT file STREQUAL "${PREFIX}/share/cdisim/platforms/pi3_lan_desktop.xml")
-  message(FATAL_ERROR "\"${file}\" is not the installed platform")
+string(JSON file GET "${experiments}" 0 file)
+if(NOT file STREQUAL "${PREFIX}/share/cdisim/experiments/edgent.json")
+  message(FATAL_ERROR "\"${file}\" is not the installed experiment")
 endif()
+execute_process(COMMAND "${PREFIX}/bin/cdisim" latency lenet raspberry_pi_4b --json WORKING_DIRECTORY /
+                OUTPUT_VARIABLE latency COMMAND_ERROR_IS_FATAL ANY)
+string(JSON seconds GET "${latency}" latency_s)
+execute_process(COMMAND "${PREFIX}/bin/cdisim" platform --devices 2 WORKING_DIRECTORY / OUTPUT_QUIET
+                COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND "${PREFIX}/bin/cdisim" validate "${PREFIX}/share/cdisim/platforms/measured_latency.csv"
+                WORKING_DIRECTORY / OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
 file(REMOVE_RECURSE "${PREFIX}")

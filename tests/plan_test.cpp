@@ -248,3 +248,44 @@ TEST_CASE("plan: hosts need the memory") {
   platform.edit_host(kDevice).memory_bytes.reset();  // not stated: not checked
   CHECK(refusal(chain3(), split, platform) == "accepted");
 }
+
+TEST_CASE("plan: exit rates") {
+  // Both exits of the diamond; the early head (5) reads the stem (0).
+  Plan plan = plan_of({{{0, 5}, kDevice}, {{1, 2, 3, 4}, kServer}}, 1);
+  plan.exit_rates = {0.25, 0.75};
+  CHECK(refusal(diamond(), plan) == "accepted");
+  CHECK(plan_layers(diamond(), plan, 0) == std::vector<LayerId>{0, 5});
+  CHECK(plan_layers(diamond(), plan, 1) == std::vector<LayerId>{0, 1, 2, 3, 4, 5});
+  const Plan early = stopped_at(diamond(), plan, 0);
+  CHECK(early.exit == 0);
+  CHECK(early.pieces[1].layers.empty());
+  // The input, 2 * 4 * 4 * 4 B, and 10 * 4 B of result; nothing goes to the server.
+  CHECK(equal(plan_edges(diamond(), {}, early), {{-1, 0, 128}, {0, -1, 40}}));
+
+  // In a piece of its own the early head must let a request pass before the stem's output leaves.
+  Plan apart = plan_of({{{0}, kDevice}, {{5}, kDevice}, {{1, 2, 3, 4}, kServer}}, 1);
+  apart.exit_rates = plan.exit_rates;
+  for (const PlanEdge& edge : plan_edges(diamond(), {}, apart)) {
+    CHECK(edge.after == (edge.to == 2 ? std::vector<int>{1} : std::vector<int>{}));
+  }
+
+  plan.exit_rates = {0.25, 0.5};
+  CHECK(refusal(diamond(), plan) == kRefused + "its exit rates are not 2 shares that sum to 1");
+  plan.exit_rates = {1};
+  CHECK(refusal(diamond(), plan) == kRefused + "its exit rates are not 2 shares that sum to 1");
+  // Nobody takes the early exit: then nobody computes it.
+  plan.exit_rates = {0, 1};
+  CHECK(refusal(diamond(), plan) == kRefused + "layer \"early_head\" is computed 1 times, not 0");
+}
+
+TEST_CASE("plan: fallbacks are plans, without fallbacks") {
+  Plan plan = plan_of({{{0}, kDevice}, {{1, 2}, kServer}});
+  plan.fallbacks = {plan_of({{{0, 1, 2}, kDevice}})};
+  CHECK(refusal(chain3(), plan) == "accepted");
+  plan.fallbacks[0].pieces[0].layers = {0, 1};
+  CHECK(refusal(chain3(), plan) ==
+        "policy p, fallback: the plan cannot run: layer \"fc_3\" is computed 0 times, not 1");
+  plan.fallbacks[0] = plan_of({{{0, 1, 2}, kDevice}});
+  plan.fallbacks[0].fallbacks = {plan_of({{{0, 1, 2}, kServer}})};
+  CHECK(refusal(chain3(), plan) == kRefused + "a fallback has fallbacks of its own");
+}

@@ -141,8 +141,8 @@ Json to_json(const Trace& trace) {
   Json out = {{"measured_from", trace.measured_from_s}, {"end", trace.end_s}, {"replans", trace.replans}};
   out["requests"] = out["intervals"] = out["hosts"] = Json::array();
   for (const RequestRecord& r : trace.requests) {
-    out["requests"].push_back({r.source, r.exit, static_cast<int>(r.state), r.arrival_s, r.end_s, r.compute_s,
-                               r.transfer_s, r.queue_s});
+    out["requests"].push_back({r.source, r.exit, r.failures, static_cast<int>(r.state), r.arrival_s, r.end_s,
+                               r.compute_s, r.transfer_s, r.queue_s});
   }
   for (const Interval& i : trace.intervals) {
     out["intervals"].push_back(
@@ -160,7 +160,7 @@ Trace from_json(const Json& json) {
   out.replans = json["replans"];
   for (const Json& r : json["requests"]) {
     out.requests.push_back(
-        {r[0], r[1], static_cast<RequestState>(r[2].get<int>()), r[3], r[4], r[5], r[6], r[7]});
+        {r[0], r[1], r[2], static_cast<RequestState>(r[3].get<int>()), r[4], r[5], r[6], r[7], r[8]});
   }
   for (const Json& i : json["intervals"]) {
     out.intervals.push_back({static_cast<Interval::Kind>(i[0].get<int>()), i[1], i[2], i[3], i[4], i[5]});
@@ -194,7 +194,8 @@ std::string difference(const Trace& a, const Trace& b) {
   for (std::size_t i = 0; i < a.requests.size(); ++i) {
     const RequestRecord &x = a.requests[i], &y = b.requests[i];
     const std::string who = "request " + std::to_string(i);
-    if (x.source != y.source || x.exit != y.exit || x.state != y.state) return who;
+    if (x.source != y.source || x.exit != y.exit || x.failures != y.failures || x.state != y.state)
+      return who;
     if (!near(x.arrival_s, y.arrival_s)) return who + ": arrival";
     if (!near(x.end_s, y.end_s))
       return who + ": end " + std::to_string(x.end_s) + " and " + std::to_string(y.end_s);
@@ -883,6 +884,119 @@ TEST_CASE("simulation: a shared processor and a batch in waiting fail") {
   }
   CHECK(latency(t, 2) == exactly(2.2));
   CHECK(latency(t, 3) == exactly(2.2));
+}
+
+TEST_CASE("simulation: a fallback takes over what a failure lost") {
+  // The server dies at 2.05 while it computes; it began at 1 + 0.01 + 1 = 2.01. The device starts again, at
+  // once and with both layers: 2.05 + 2. After the server's return all is as before: 1 + 1.01 + 0.1 and 0.01
+  // back.
+  Plan plan = plan_of({{{0}, kDevice}, {{1}, kServer}});
+  plan.fallbacks = {plan_of({{{0, 1}, kDevice}})};
+  Case c(pencil(), two_layers(), kDevice, plan);
+  c.arrive({0, 10});
+  c.spec.changes = {{2.05, Change::Kind::kHostState, kServer, 0}, {5, Change::Kind::kHostState, kServer, 1}};
+  const Trace t = run(c);
+  REQUIRE(t.requests.size() == 2);
+  CHECK(t.requests[0].state == RequestState::kCompleted);
+  CHECK(latency(t, 0) == exactly(4.05));
+  CHECK(t.requests[0].failures == 1);
+  // Until 2.05: 1 s on the device, 1.01 s of transfer, 0.04 s on the server; then 2 s on the device.
+  CHECK(t.requests[0].compute_s == exactly(1 + 0.04 + 2));
+  CHECK(t.requests[0].transfer_s == exactly(1.01));
+  CHECK(latency(t, 1) == exactly(2.12));
+  CHECK(t.requests[1].failures == 0);
+}
+
+TEST_CASE("simulation: of several fallbacks the first whose hosts are on, and none of its own") {
+  Plan plan = plan_of({{{0}, kDevice}, {{1}, kServer}});
+  // The first needs the server, too, which is off.
+  plan.fallbacks = {plan_of({{{0, 1}, kServer}}), plan_of({{{0, 1}, kDevice}})};
+  Case c(pencil(), two_layers(), kDevice, plan);
+  c.spec.changes = {{2.05, Change::Kind::kHostState, kServer, 0}};
+  CHECK(latency(run(c), 0) == exactly(4.05));
+  // The device fails during the fallback, from 3 to 3.5: a fallback has no fallback, so the request is lost
+  // at 3.
+  c.spec.changes.push_back({3, Change::Kind::kHostState, kDevice, 0});
+  c.spec.changes.push_back({3.5, Change::Kind::kHostState, kDevice, 1});
+  const Trace t = run(c);
+  CHECK(t.requests[0].state == RequestState::kLost);
+  CHECK(t.requests[0].end_s == exactly(3));
+  CHECK(t.requests[0].failures == 2);
+}
+
+TEST_CASE("simulation: a lost request tries again, as often as it may") {
+  // The link is off from 1.5 to 3. Lost at 1.5, tries at 1.5 + 2 = 3.5: 3.5 + 1 + 1.01 + 0.1 + 0.01.
+  Case c(pencil(), two_layers(), kDevice, plan_of({{{0}, kDevice}, {{1}, kServer}}));
+  c.spec.changes = {{1.5, Change::Kind::kLinkState, kNet, 0}, {3, Change::Kind::kLinkState, kNet, 1}};
+  c.spec.retries = 1;
+  c.spec.retry_wait_s = 2;
+  Trace t = run(c);
+  CHECK(t.requests[0].state == RequestState::kCompleted);
+  CHECK(latency(t, 0) == exactly(5.62));
+  CHECK(t.requests[0].queue_s == exactly(2));
+  // Off again at 5, in the second transfer (4.5 to 5.51): no try is left.
+  c.spec.changes.push_back({5, Change::Kind::kLinkState, kNet, 0});
+  t = run(c);
+  CHECK(t.requests[0].state == RequestState::kLost);
+  CHECK(t.requests[0].end_s == exactly(5));
+  CHECK(t.requests[0].failures == 2);
+}
+
+// The trunk a, b and an exit behind a: each convolution has 1 Gflop.
+LayerGraph early_exit() {
+  const std::string text = R"({"schema": 1, "name": "g", "source": "test", "precision": "fp32",
+    "input": {"shape": [20, 50, 50]}, "layers": [
+      {"name": "a", "inputs": ["input"], )" +
+                           kToWide + R"(}, {"name": "b", "inputs": ["a"], )" + kToNarrow +
+                           R"(}, {"name": "e", "inputs": ["a"], )" + kToNarrow + R"(}],
+    "exits": [{"name": "early", "layer": "e"}, {"name": "full", "layer": "b"}]})";
+  return LayerGraph::parse(parse_json(text, "g.json"), "g.json");
+}
+
+TEST_CASE("simulation: requests stop at exits by chance, and what lies behind an exit waits for it") {
+  const LayerGraph graph = early_exit();
+  const LayerId a = graph.find("a"), b = graph.find("b"), e = graph.find("e");
+  Plan plan = plan_of({{{a}, kDevice}, {{b}, kServer}, {{e}, kDevice}});
+  plan.exit = 1;
+  plan.exit_rates = {1, 0};
+  Case c(pencil(), graph, kDevice, plan);
+  // All stop early: a and e on the device.
+  CHECK(latency(run(c), 0) == exactly(2));
+  CHECK(run(c).requests[0].exit == 0);
+  // All pass: e, too, is computed, and only then 1 MB leaves: 2 + 1.01 + 0.1 + 0.01.
+  c.plans[kDevice].exit_rates = {0.5, 0.5};
+  c.spec.requests = 400;
+  const Trace t = run(c);
+  int early = 0;
+  for (std::size_t i = 0; i < t.requests.size(); ++i) {
+    early += t.requests[i].exit == 0;
+    CHECK(latency(t, i) == exactly(t.requests[i].exit == 0 ? 2 : 3.12));
+  }
+  // 400 draws of one half: 200 with a standard deviation of 10.
+  CHECK(early > 150);
+  CHECK(early < 250);
+  // What a policy is told to expect: half of 2 s and half of 3.12 s.
+  std::vector<double> bandwidths{1e6};
+  const Problem problem{c.graph, c.platform, c.model, c.spec.wire, kDevice, 1e9, bandwidths, {}, 1};
+  CHECK(estimate(problem, c.plans[kDevice]).latency_s == exactly(2.56));
+  // An exit that nobody takes is not computed: 1 + 1.01 + 0.1 + 0.01.
+  c.plans[kDevice].exit_rates = {0, 1};
+  c.plans[kDevice].pieces.pop_back();
+  c.spec.requests = 1;
+  CHECK(latency(run(c), 0) == exactly(2.12));
+}
+
+TEST_CASE("simulation: the exits that are drawn do not depend on the plan") {
+  // The same requests stop early whether the server is used or not.
+  const LayerGraph graph = early_exit();
+  const LayerId a = graph.find("a"), b = graph.find("b"), e = graph.find("e");
+  Plan apart = plan_of({{{a, e}, kDevice}, {{b}, kServer}}), alone = plan_of({{{a, b, e}, kDevice}});
+  apart.exit = alone.exit = 1;
+  apart.exit_rates = alone.exit_rates = {0.3, 0.7};
+  Case c(pencil(), graph, kDevice, apart), d(pencil(), graph, kDevice, alone);
+  c.spec.requests = d.spec.requests = 50;
+  const Trace first = run(c), second = run(d);
+  for (std::size_t i = 0; i < 50; ++i) CHECK(first.requests[i].exit == second.requests[i].exit);
 }
 
 TEST_CASE("simulation: what arrives is completed, lost or in flight") {

@@ -34,6 +34,20 @@ struct Scene {
   }
 };
 
+/// Whether each host has the memory for all of the model.
+inline bool every_host_holds(const Platform& platform, const LayerGraph& graph) {
+  const int exit = static_cast<int>(graph.exits().size()) - 1;
+  for (HostId id = 0; id < platform.host_count(); ++id) {
+    const auto ids = graph.exit_layers(exit);
+    Plan plan;
+    plan.pieces = {{{ids.begin(), ids.end()}, id}};
+    plan.exit = exit;
+    const auto& memory = platform.host(id).memory_bytes;
+    if (memory && plan_memory_bytes(graph, plan).at(id) > *memory) return false;
+  }
+  return true;
+}
+
 inline Scene scene(const std::string& platform, const std::string& graph) {
   return {Platform::load(kRoot + "/" + platform), LayerGraph::load(kRoot + "/" + graph)};
 }
