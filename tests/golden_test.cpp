@@ -85,3 +85,15 @@ TEST_CASE("golden: edgent") {
 TEST_CASE("golden: edgent_dynamic") {
   check_golden("edgent_dynamic");
 }
+
+TEST_CASE("golden: jointdnn") {
+  check_golden("jointdnn");
+}
+
+TEST_CASE("golden: jointdnn_fig12c") {
+  check_golden("jointdnn_fig12c");
+}
+
+TEST_CASE("golden: jointdnn_models") {
+  check_golden("jointdnn_models");
+}

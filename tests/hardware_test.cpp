@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 #include <string>
 
 #include "sim/error.h"
@@ -171,6 +172,8 @@ TEST_CASE("hardware: a peak falls back to wider precisions only") {
 
 TEST_CASE("hardware: bundled platforms agree with the catalogue") {
   const auto devices = load_hardware(kSource / "platforms/hardware.json");
+  // What the paper of a testbed measured of its own device.
+  const std::set<std::string> measured_powers{"jointdnn/tx2_3g", "jointdnn/tx2_4g", "jointdnn/tx2_wifi"};
   int compared = 0;
   for (const auto& entry : fs::directory_iterator(kSource / "platforms")) {
     if (entry.path().extension() != ".xml") continue;
@@ -183,8 +186,10 @@ TEST_CASE("hardware: bundled platforms agree with the catalogue") {
       const PowerState& state = host.power_states.front();
       // The catalogue's peak is that of the whole machine.
       CHECK(host.cores * state.speed_flop_per_s == doctest::Approx(type.speed_flop_per_s()).epsilon(1e-12));
-      CHECK(state.idle_w == type.processor().idle_w->value);
-      CHECK(state.all_cores_w == type.processor().busy_w->value);
+      if (!measured_powers.contains(platform.name() + "/" + host.name)) {
+        CHECK(state.idle_w == type.processor().idle_w->value);
+        CHECK(state.all_cores_w == type.processor().busy_w->value);
+      }
       CHECK(host.memory_bytes.value_or(0) == (type.memory_bytes ? type.memory_bytes->value : 0));
       CHECK(host.price_usd_per_s * 3600 ==
             doctest::Approx(type.price_usd_per_hour ? type.price_usd_per_hour->value : 0));

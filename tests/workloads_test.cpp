@@ -85,6 +85,11 @@ const Counted kCounted[] = {
     // 32^2 * (75 * 192 + 192 * 160 + 160 * 96) + 16^2 * (2400 * 192 + 2 * 192^2)
     // + 8^2 * (1728 * 192 + 192^2 + 192 * 10) = 61,931,520 + 136,839,168 + 23,715,840
     {"nin", 966986, 222486528, kPencil},
+    // Down: 16 * (128^2 * 3 * 64 + 64^2 * 64 * 128 + 32^2 * 128 * 256 + 16^2 * 256 * 512
+    //   + (8^2 + 4^2 + 2^2 + 1) * 512^2)
+    // Up: 16 * (512^2 + (2^2 + 4^2 + 8^2) * 1024 * 512 + 16^2 * 1024 * 256 + 32^2 * 512 * 128
+    //   + 64^2 * 256 * 64 + 128^2 * 128 * 3)
+    {"pix2pix", 54413955, 2017460224.0 + 4030726144.0, kPencil},
     // 28^2 * 25 * 6 + 10^2 * 150 * 16 + 400 * 120 + 120 * 84 + 84 * 10
     {"lenet5", 61706, 416520, kPencil},
 };
@@ -144,7 +149,7 @@ TEST_CASE("workloads: every file is read, and written back byte for byte") {
     CHECK(g.to_json() == read_json_file(entry.path()));
     ++files;
   }
-  CHECK(files == 53);
+  CHECK(files == 54);
 }
 
 TEST_CASE("workloads: parameters to the unit, MACs as others count them") {

@@ -61,6 +61,16 @@ class Graph:
         channels = self.shapes[of or self.last][0]
         return self.conv(name, channels, kernel, stride, padding, channels, bias, of, "depthwise_conv")
 
+    def conv_transpose(self, name, channels, kernel, stride=1, padding=0, bias=True, of=None):
+        in_channels, *extents = self.shapes[of or self.last]
+        keys, _ = self._window(kernel, stride, padding, of)
+        pads = keys.get("padding", [0] * 4)
+        sizes = [(extent - 1) * keys.get("stride", [1, 1])[axis] + keys["kernel"][axis] - pads[axis] - pads[axis + 2]
+                 for axis, extent in enumerate(extents)]
+        weights = math.prod(keys["kernel"]) * in_channels * channels
+        return self._weighted(name, "conv_transpose", of, keys, [channels, *sizes], math.prod(extents) * weights,
+                              weights, channels, bias)
+
     def fc(self, name, outputs, bias=True, of=None):
         """Of [tokens, features] token by token, of any other shape as a whole."""
         shape = self.shapes[of or self.last]
@@ -1122,6 +1132,31 @@ def overfeat():
     return g
 
 
+def pix2pix():
+    g = Graph("pix2pix", "pix2pix, U-Net generator for 256 x 256 (Isola et al., CVPR 2017; as github.com/junyanz/"
+              "pytorch-CycleGAN-and-pix2pix, unet_256, builds it: 54,413,955 parameters)", [3, 256, 256])
+    skips, depths = [], (64, 128, 256, 512, 512, 512, 512, 512)
+    for number, channels in enumerate(depths, 1):
+        if number > 1:
+            g.function(f"down{number}_act", "leaky_relu", 2)
+        g.conv(f"down{number}", channels, 4, 2, 1, bias=False)
+        if number not in (1, len(depths)):
+            g.batch_norm(f"down{number}_bn")
+        skips.append(g.last)
+    skips.pop()
+    for number, channels in zip(range(len(depths) - 1, 0, -1), (512, 512, 512, 512, 256, 128, 64)):
+        g.relu(f"up{number + 1}_act")
+        g.conv_transpose(f"up{number + 1}", channels, 4, 2, 1, bias=False)
+        g.batch_norm(f"up{number + 1}_bn")
+        if number in (4, 5, 6):
+            g.dropout(f"up{number + 1}_drop")
+        g.concat(f"up{number + 1}_skip", [skips.pop(), g.last])
+    g.relu("up1_act")
+    g.conv_transpose("up1", 3, 4, 2, 1)
+    g.function("tanh", "tanh", 3)
+    return g
+
+
 # ---- transformers ----
 
 def attention_block(g, name, normed, features, key_features, bias, rotary=False, **attention):
@@ -1224,7 +1259,8 @@ TABLE_1 = [
     lambda: recurrent("lstm", True, ("BiLSTM", 2760000, 10.49, 8.86)),
 ]
 OTHERS = [
-    branchy_alexnet, branchynet_alexnet, branchy_lenet, lenet5, disabato_cnn, overfeat, nin, nin_imagenet,
+    branchy_alexnet, branchynet_alexnet, branchy_lenet, lenet5, disabato_cnn, overfeat, pix2pix, nin,
+    nin_imagenet,
     lambda: vgg(11, 132863336), vgg16_cifar,
     lambda: resnet_torchvision(18, "resnet18", 11689512),
     lambda: resnet_torchvision(34, "resnet34", 21797672),

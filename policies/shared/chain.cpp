@@ -3,63 +3,11 @@
 #include <algorithm>
 #include <cassert>
 
-#include "policies/shared/hosts.h"
+#include "policies/shared/costs.h"
 
 namespace cdisim {
 
 namespace {
-
-// Seconds of a piece on a host: a constant (what a run costs before its first layer) plus a sum over its
-// layers. Two layers tell the constant, without knowledge of the kind of latency model: f(a) + f(b) - f(a,
-// b).
-struct PieceTimes {
-  double run_s = 0;
-  std::vector<double> layer_s;  // (n_layers)
-};
-
-PieceTimes piece_times(const Problem& problem, std::span<const LayerId> layers, HostId id) {
-  const Host& host = problem.platform.host(id);
-  // The latency model's times hold in power state 0.
-  const double slowdown = host.power_states[0].speed_flop_per_s /
-                          host.power_states[static_cast<std::size_t>(host.power_state)].speed_flop_per_s;
-  PieceTimes times;
-  for (const LayerId& layer : layers) times.layer_s.push_back(problem.compute_s({&layer, 1}, id) * slowdown);
-  if (layers.size() > 1) {
-    times.run_s = times.layer_s[0] + times.layer_s[1] - problem.compute_s(layers.first(2), id) * slowdown;
-    for (double& layer_s : times.layer_s) layer_s -= times.run_s;
-  }
-  return times;
-}
-
-// What it takes to move bytes from one host to another.
-class Hop {
- public:
-  Hop(const Problem& problem, HostId from, HostId to) {
-    if (from == to) return;
-    latency_s_ = problem.platform.route(from, to)->latency_s;
-    bandwidth_bytes_per_s_ = bottleneck_bytes_per_s(problem, from, to);
-    local_ = false;
-    const Radio& radio = problem.platform.host(problem.source).radio;
-    if (from == problem.source) {
-      power_w_ = radio.tx_w - radio.idle_w;
-      j_per_byte_ = radio.tx_j_per_byte;
-    } else if (to == problem.source) {
-      power_w_ = radio.rx_w - radio.idle_w;
-      j_per_byte_ = radio.rx_j_per_byte;
-    }
-  }
-
-  Estimate cost(double bytes) const {
-    if (local_) return {};
-    const double data_s = bytes / bandwidth_bytes_per_s_;
-    return {latency_s_ + data_s, data_s * power_w_ + bytes * j_per_byte_};
-  }
-
- private:
-  bool local_ = true;
-  double latency_s_ = 0, bandwidth_bytes_per_s_ = 0;
-  double power_w_ = 0, j_per_byte_ = 0;  // of the source's radio
-};
 
 // What a partition sends, for every k.
 struct Crossings {
@@ -99,14 +47,10 @@ std::vector<Estimate> chain_costs(const Problem& problem, int exit, HostId first
   const PieceTimes on_first = piece_times(problem, layers, first),
                    on_second = piece_times(problem, layers, second);
   const Crossings crossing = crossings(problem, layers);
-  const double input_bytes = problem.wire.input_bytes.value_or(problem.graph.input_bytes());
-  const double result_bytes = problem.wire.result_bytes.value_or(
-      tensor_bytes(problem.graph, problem.wire, problem.graph.exits()[static_cast<std::size_t>(exit)].layer));
-
-  const Estimate input_to_first = Hop(problem, problem.source, first).cost(input_bytes);
-  const Estimate input_to_second = Hop(problem, problem.source, second).cost(input_bytes);
-  const Estimate result_of_first = Hop(problem, first, problem.source).cost(result_bytes);
-  const Estimate result_of_second = Hop(problem, second, problem.source).cost(result_bytes);
+  const Estimate input_to_first = Hop(problem, problem.source, first).cost(input_bytes(problem));
+  const Estimate input_to_second = Hop(problem, problem.source, second).cost(input_bytes(problem));
+  const Estimate result_of_first = Hop(problem, first, problem.source).cost(result_bytes(problem, exit));
+  const Estimate result_of_second = Hop(problem, second, problem.source).cost(result_bytes(problem, exit));
   const Hop across(problem, first, second);
 
   // Sums of layer times: up to k on the first host, from k on on the second.
@@ -114,10 +58,7 @@ std::vector<Estimate> chain_costs(const Problem& problem, int exit, HostId first
   for (std::size_t k = 0; k < n; ++k) before_s[k + 1] = before_s[k] + on_first.layer_s[k];
   for (std::size_t k = n; k > 0; --k) after_s[k - 1] = after_s[k] + on_second.layer_s[k - 1];
 
-  const Host& source = problem.platform.host(problem.source);
-  const PowerState& power = source.power_states[static_cast<std::size_t>(source.power_state)];
-  const double busy_w = power.epsilon_w + (power.all_cores_w - power.epsilon_w) / source.cores - power.idle_w;
-
+  const double busy_w = computing_power_w(problem);
   std::vector<Estimate> costs(n + 1);
   for (std::size_t k = 0; k <= n; ++k) {
     Estimate& cost = costs[k];

@@ -1,0 +1,59 @@
+#include "policies/shared/costs.h"
+
+#include "policies/shared/hosts.h"
+
+namespace cdisim {
+
+// Two layers tell the constant, without knowledge of the kind of latency model: f(a) + f(b) - f(a, b).
+PieceTimes piece_times(const Problem& problem, std::span<const LayerId> layers, HostId id) {
+  const Host& host = problem.platform.host(id);
+  // The latency model's times hold in power state 0.
+  const double slowdown = host.power_states[0].speed_flop_per_s /
+                          host.power_states[static_cast<std::size_t>(host.power_state)].speed_flop_per_s;
+  PieceTimes times;
+  times.layer_s.reserve(layers.size());
+  for (const LayerId& layer : layers) times.layer_s.push_back(problem.compute_s({&layer, 1}, id) * slowdown);
+  if (layers.size() > 1) {
+    times.run_s = times.layer_s[0] + times.layer_s[1] - problem.compute_s(layers.first(2), id) * slowdown;
+    for (double& layer_s : times.layer_s) layer_s -= times.run_s;
+  }
+  return times;
+}
+
+Hop::Hop(const Problem& problem, HostId from, HostId to) {
+  if (from == to) return;
+  latency_s_ = problem.platform.route(from, to)->latency_s;
+  bandwidth_bytes_per_s_ = bottleneck_bytes_per_s(problem, from, to);
+  local_ = false;
+  const Radio& radio = problem.platform.host(problem.source).radio;
+  if (from == problem.source) {
+    power_w_ = radio.tx_w - radio.idle_w;
+    j_per_byte_ = radio.tx_j_per_byte;
+  } else if (to == problem.source) {
+    power_w_ = radio.rx_w - radio.idle_w;
+    j_per_byte_ = radio.rx_j_per_byte;
+  }
+}
+
+Estimate Hop::cost(double bytes) const {
+  if (local_) return {};
+  const double data_s = bytes / bandwidth_bytes_per_s_;
+  return {latency_s_ + data_s, data_s * power_w_ + bytes * j_per_byte_};
+}
+
+double computing_power_w(const Problem& problem) {
+  const Host& source = problem.platform.host(problem.source);
+  const PowerState& power = source.power_states[static_cast<std::size_t>(source.power_state)];
+  return power.epsilon_w + (power.all_cores_w - power.epsilon_w) / source.cores - power.idle_w;
+}
+
+double input_bytes(const Problem& problem) {
+  return problem.wire.input_bytes.value_or(problem.graph.input_bytes());
+}
+
+double result_bytes(const Problem& problem, int exit) {
+  return problem.wire.result_bytes.value_or(
+      tensor_bytes(problem.graph, problem.wire, problem.graph.exits()[static_cast<std::size_t>(exit)].layer));
+}
+
+}  // namespace cdisim
