@@ -244,7 +244,7 @@ Experiment Experiment::load(const fs::path& path, std::optional<std::uint64_t> s
     for (const Run& run : out.runs_) runs.push_back({{"policy", run.policy}, {"point", run.point}});
     for (const PublishedFigure& figure : out.published_) {
       if (!figure.unchecked.empty()) continue;
-      for (const Selector* selector : {&figure.select, &figure.than}) {
+      for (const Selector* selector : {&figure.select, &figure.than, &figure.divided_by}) {
         if (selector->policy.empty()) continue;
         const std::size_t n = matching_runs(*selector, runs).size();
         if (n == 1) continue;

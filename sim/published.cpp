@@ -105,6 +105,11 @@ std::vector<PublishedFigure> read_published(const JsonReader& reader) {
       } else if (figure.compare != PublishedFigure::Compare::kEqual) {
         figure.tolerance = entry.at("tolerance").number(0, 10);
       }
+      if (const auto divided_by = entry.find("divided_by")) {
+        if (!figure.unit.empty()) divided_by->fail("makes a ratio, which has no unit");
+        figure.divided_by = read_selector(*divided_by);
+        divided_by->done();
+      }
     }
 
     if (const auto values = entry.find("values")) {
@@ -126,6 +131,8 @@ std::vector<PublishedFigure> read_published(const JsonReader& reader) {
         point.id = fmt::format("{}@{}", figure.id, key);
         point.select.point[over] = key;
         if (figure.compare == PublishedFigure::Compare::kOrder) point.than.point[over] = key;
+        if (!figure.divided_by.policy.empty() && !figure.divided_by.point.contains(over))
+          point.divided_by.point[over] = key;
         check_value(point, value);
         point.published = value.json();
         if (reasons.contains(key)) point.deviates = reasons[key];
@@ -183,6 +190,11 @@ Json compare_published(const std::vector<PublishedFigure>& figures, const Json& 
     Json simulated, relative_error, than;
     bool holds = false;
     if (f.unchecked.empty()) simulated = simulated_of(f.select);
+    if (simulated.is_number() && !f.divided_by.policy.empty()) {
+      const Json divisor = simulated_of(f.divided_by);
+      const bool possible = divisor.is_number() && divisor.get<double>() != 0;
+      simulated = possible ? Json(simulated.get<double>() / divisor.get<double>()) : Json(nullptr);
+    }
     if (simulated.is_number()) {
       const double x = simulated.get<double>();
       switch (f.compare) {

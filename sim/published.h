@@ -25,7 +25,8 @@ struct PublishedFigure {
   };
   std::string id;
   Selector select;
-  Selector than;  ///< order only
+  Selector than;        ///< order only
+  Selector divided_by;  ///< what the simulated value is a multiple of (a baseline); no policy: 1
   Compare compare = Compare::kRelative;
   Json published;      ///< number, [low, high], or the claim in words (order), in `unit`
   std::string unit;    ///< "ms", "s", "J", ...; empty for a count or ratio
@@ -37,7 +38,9 @@ struct PublishedFigure {
 };
 
 /// Reads an experiment's `published` array. An entry is one figure ("value") or a curve ("over": a sweep's
-/// JSON pointer, "values": {sweep value: published}), which becomes one figure a point. @throws InputError.
+/// JSON pointer, "values": {sweep value: published}), which becomes one figure a point. "divided_by" {policy,
+/// metric, point}: the figure is a ratio, as the speed-ups of papers are; unless it fixes that sweep value, a
+/// curve's points are those of both runs. @throws InputError.
 std::vector<PublishedFigure> read_published(const JsonReader& reader);
 
 /// Sets every figure beside the runs of results.json: an array of {"system", "experiment", "id", "metric",

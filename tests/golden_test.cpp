@@ -97,3 +97,19 @@ TEST_CASE("golden: jointdnn_fig12c") {
 TEST_CASE("golden: jointdnn_models") {
   check_golden("jointdnn_models");
 }
+
+TEST_CASE("golden: dads") {
+  check_golden("dads");
+}
+
+TEST_CASE("golden: dads_models") {
+  check_golden("dads_models");
+}
+
+TEST_CASE("golden: dads_networks") {
+  check_golden("dads_networks");
+}
+
+TEST_CASE("golden: dads_controller") {
+  check_golden("dads_controller");
+}

@@ -10,7 +10,8 @@ string(JSON policy GET "${results}" runs 0 policy)
 execute_process(COMMAND "${PREFIX}/bin/cdisim" list experiments --json WORKING_DIRECTORY / OUTPUT_VARIABLE experiments
                 COMMAND_ERROR_IS_FATAL ANY)
 string(JSON file GET "${experiments}" 0 file)
-if(NOT file STREQUAL "${PREFIX}/share/cdisim/experiments/edgent.json")
+cmake_path(GET file PARENT_PATH folder)
+if(NOT folder STREQUAL "${PREFIX}/share/cdisim/experiments")
   message(FATAL_ERROR "\"${file}\" is not the installed experiment")
 endif()
 execute_process(COMMAND "${PREFIX}/bin/cdisim" latency lenet raspberry_pi_4b --json WORKING_DIRECTORY /

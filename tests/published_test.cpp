@@ -205,6 +205,47 @@ TEST_CASE("published: a curve is one figure a point, in the order of its numbers
   CHECK(compare_published(figures, kRuns, "s", "e")[0]["status"] == "reproduced");
 }
 
+TEST_CASE("published: a speed-up over a baseline") {
+  // 2.4 s of the edge alone over 0.9 s of edgent: 2.67.
+  const Json baseline = {{"policy", "edge_only"},
+                         {"metric", "/metrics/latency_s/mean"},
+                         {"point", {{"/links/lan/bandwidth", "50kbps"}}}};
+  const Json edgent = {{"policy", "edgent"},
+                       {"metric", "/metrics/latency_s/mean"},
+                       {"point", {{"/links/lan/bandwidth", "50kbps"}}}};
+  Json f = baseline;
+  f.update({{"divided_by", edgent}, {"value", 2.7}, {"tolerance", 0.02}});
+  f = one(f);
+  CHECK(f["simulated"].get<double>() == doctest::Approx(2.4 / 0.9));
+  CHECK(f["status"] == "reproduced");
+  // The baseline may stand at another point, or be a value that is not there.
+  Json other = edgent;
+  other["point"] = {{"/links/lan/bandwidth", "1000kbps"}};
+  f = one({{"divided_by", other}, {"value", 1.8}, {"tolerance", 0}});
+  CHECK(f["simulated"].get<double>() == doctest::Approx(0.9 / 0.5));
+  f = one({{"divided_by", {{"policy", "edgent"}, {"metric", "/no/such"}}}, {"value", 1}, {"tolerance", 1}});
+  CHECK(f["simulated"].is_null());
+  CHECK(f["status"] == "deviates");
+  CHECK(error_of({{"divided_by", edgent}, {"value", 1}, {"tolerance", 0}, {"unit", "ms"}})
+            .find("makes a ratio, which has no unit") != std::string::npos);
+
+  // Over a curve both runs are those of the point, unless the baseline's is given.
+  const Json curve = {{"id", "c"},
+                      {"source", "t"},
+                      {"policy", "edgent"},
+                      {"metric", "/metrics/latency_s/mean"},
+                      {"divided_by", {{"policy", "edgent"}, {"metric", "/metrics/latency_s/mean"}}},
+                      {"over", "/links/lan/bandwidth"},
+                      {"values", {{"50kbps", 1}, {"1000kbps", 1}}},
+                      {"tolerance", 0}};
+  for (const Json& point : compare_published(read(Json::array({curve})), kRuns, "s", "e"))
+    CHECK(point["status"] == "reproduced");
+  Json against_one = curve;
+  against_one["divided_by"] = edgent;
+  CHECK(compare_published(read(Json::array({against_one})), kRuns, "s", "e")[1]["simulated"].get<double>() ==
+        doctest::Approx(0.5 / 0.9));
+}
+
 TEST_CASE("published: a curve's points name the numbers of a sweep") {
   const Json runs = Json::parse(R"([{"policy": "p", "point": {"/n": 2}, "metrics": {"x": 1}},
                                     {"policy": "p", "point": {"/n": 10}, "metrics": {"x": 5}}])");

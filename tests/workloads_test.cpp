@@ -114,6 +114,16 @@ TEST_CASE("workloads: AlexNet has BVLC's parameters and MACs") {
   CHECK(g.layer(g.find("conv2")).macs == 223948800);  // 256 * 27 * 27 * 5 * 5 * 96 / 2
 }
 
+TEST_CASE("workloads: AlexNet in two towers is AlexNet in groups") {
+  const LayerGraph towers = LayerGraph::load(kWorkloads + "alexnet_towers.json");
+  const LayerGraph groups = LayerGraph::load(kWorkloads + "alexnet.json");
+  CHECK(towers.parameters() == groups.parameters());
+  CHECK(towers.macs() == groups.macs());
+  CHECK(towers.consumers(kInput).size() == 2);
+  CHECK(towers.consumers(towers.find("concat2")).size() == 2);
+  CHECK(towers.layer(towers.find("concat5")).output_shape == Shape{256, 6, 6});
+}
+
 TEST_CASE("workloads: branchy AlexNet has Edgent's five exits") {
   const LayerGraph g = LayerGraph::load(kWorkloads + "branchy_alexnet.json");
   REQUIRE(g.exits().size() == 5);
@@ -149,7 +159,7 @@ TEST_CASE("workloads: every file is read, and written back byte for byte") {
     CHECK(g.to_json() == read_json_file(entry.path()));
     ++files;
   }
-  CHECK(files == 54);
+  CHECK(files == 56);
 }
 
 TEST_CASE("workloads: parameters to the unit, MACs as others count them") {

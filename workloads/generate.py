@@ -951,6 +951,38 @@ def tiny_yolov2(name, size):
     return g
 
 
+def alexnet_towers():
+    """AlexNet as two towers, the DAG that the groups of bvlc_alexnet stand for."""
+    g = Graph("alexnet_towers", "AlexNet as two towers that meet before conv3 and fc6 (Krizhevsky et al., NIPS 2012, "
+              "Fig. 2; sizes of Caffe's models/bvlc_alexnet/deploy.prototxt): 60,965,224 parameters", [3, 227, 227])
+
+    def stage(number, tower, channels, kernel, of, stride=1, padding=0, norm=False, pool=False):
+        name = f"{number}_{tower}"
+        last = g.relu(f"relu{name}", of=g.conv(f"conv{name}", channels, kernel, stride, padding, of=of))
+        if norm:
+            last = g.lrn(f"norm{name}", 5, of=last)
+        return g.max_pool(f"pool{name}", 3, 2, ceil=True, of=last) if pool else last
+
+    halves = []
+    for tower in "ab":
+        first = stage(1, tower, 48, 11, "input", stride=4, norm=True, pool=True)
+        halves.append(stage(2, tower, 128, 5, first, padding=2, norm=True, pool=True))
+    both = g.concat("concat2", halves)
+    halves = []
+    for tower in "ab":
+        third = stage(3, tower, 192, 3, both, padding=1)
+        fourth = stage(4, tower, 192, 3, third, padding=1)
+        halves.append(stage(5, tower, 128, 3, fourth, padding=1, pool=True))
+    g.concat("concat5", halves)
+    for number in (6, 7):
+        g.fc(f"fc{number}", 4096)
+        g.relu(f"relu{number}")
+        g.dropout(f"drop{number}")
+    g.fc("fc8", 1000)
+    g.softmax("prob")
+    return g
+
+
 def densenet121():
     g = Graph("densenet121", "torchvision densenet121 (Huang et al., CVPR 2017), counting scale and shift of batch "
               "normalisation: 7,978,856 parameters", [3, 224, 224])
@@ -1273,6 +1305,7 @@ OTHERS = [
     lambda: squeezenet("1.0"), lambda: squeezenet("1.1"), inception_v3,
     lambda: yolov2("yolov2"), lambda: yolov2("yolov2_first16", 16),
     lambda: tiny_yolov2("tiny_yolov2", 416), lambda: tiny_yolov2("tiny_yolov2_288", 288),
+    lambda: tiny_yolov2("tiny_yolov2_224", 224), alexnet_towers,
     densenet121, shufflenet_v2, efficientnet_b0, vit_b16,
     lambda: tinyllama("prefill", 128, 0), lambda: tinyllama("decode", 1, 128),
 ]
