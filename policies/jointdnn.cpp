@@ -77,13 +77,13 @@ class JointDnn : public Policy {
 
   Plan plan(const Problem& problem) override {
     servers_ = server_candidates(problem, parameters_, {Tier::kCloud, Tier::kEdge});
-    seen_bytes_per_s_ = bandwidths(problem);
+    seen_bytes_per_s_ = server_bandwidths(problem, servers_);
     best_ = decide(problem);
     return plan_of(problem);
   }
 
   std::optional<Plan> replan(const Problem& problem, const Observation& /*observation*/) override {
-    std::vector<double> now = bandwidths(problem);
+    std::vector<double> now = server_bandwidths(problem, servers_);
     if (now == seen_bytes_per_s_) return std::nullopt;
     seen_bytes_per_s_ = std::move(now);
     const Decision before = std::exchange(best_, decide(problem));
@@ -150,16 +150,6 @@ class JointDnn : public Policy {
                      {"improvement", best_.alone > 0 ? 1 - placement.cost.*objective_ / best_.alone : 0},
                      {"keeps_bounds", best_.keeps_bounds ? 1 : 0}};
     return plan;
-  }
-
-  // Up to and down from each server: all that the decision takes from the network's state.
-  std::vector<double> bandwidths(const Problem& problem) const {
-    std::vector<double> out;
-    for (const HostId server : servers_) {
-      out.push_back(bottleneck_bytes_per_s(problem, problem.source, server));
-      out.push_back(bottleneck_bytes_per_s(problem, server, problem.source));
-    }
-    return out;
   }
 
   Parameters parameters_;

@@ -276,6 +276,16 @@ class Graph:
 PRINTED_MACS = "The printed gflops are multiply-adds."
 
 
+def imagenet_classifier(g):
+    """Caffe's fc6, fc7, fc8 for 1000 classes, of AlexNet and VGG alike."""
+    for number in (6, 7):
+        g.fc(f"fc{number}", 4096)
+        g.relu(f"relu{number}")
+        g.dropout(f"drop{number}")
+    g.fc("fc8", 1000)
+    g.softmax("prob")
+
+
 def alexnet():
     g = Graph("alexnet", "BVLC AlexNet (Caffe's models/bvlc_alexnet/deploy.prototxt; convolutions 2, 4 and 5 in two "
               "groups, as in Krizhevsky et al., NIPS 2012): 60,965,224 parameters, 724,406,816 MACs", [3, 227, 227])
@@ -294,14 +304,7 @@ def alexnet():
     g.conv("conv5", 256, 3, padding=1, groups=2)
     g.relu("relu5")
     g.max_pool("pool5", 3, 2, ceil=True)
-    g.fc("fc6", 4096)
-    g.relu("relu6")
-    g.dropout("drop6")
-    g.fc("fc7", 4096)
-    g.relu("relu7")
-    g.dropout("drop7")
-    g.fc("fc8", 1000)
-    g.softmax("prob")
+    imagenet_classifier(g)
     g.table_1("AlexNet", 60965224, 233, 0.7, PRINTED_MACS)
     return g
 
@@ -461,12 +464,7 @@ def vgg(depth, parameters, row=None):
     if row:
         g.table_1(*row, PRINTED_MACS)
     vgg_features(g, depth)
-    for number in (6, 7):
-        g.fc(f"fc{number}", 4096)
-        g.relu(f"relu{number}")
-        g.dropout(f"drop{number}")
-    g.fc("fc8", 1000)
-    g.softmax("prob")
+    imagenet_classifier(g)
     return g
 
 
@@ -974,12 +972,7 @@ def alexnet_towers():
         fourth = stage(4, tower, 192, 3, third, padding=1)
         halves.append(stage(5, tower, 128, 3, fourth, padding=1, pool=True))
     g.concat("concat5", halves)
-    for number in (6, 7):
-        g.fc(f"fc{number}", 4096)
-        g.relu(f"relu{number}")
-        g.dropout(f"drop{number}")
-    g.fc("fc8", 1000)
-    g.softmax("prob")
+    imagenet_classifier(g)
     return g
 
 

@@ -92,4 +92,13 @@ double bottleneck_bytes_per_s(const Problem& problem, HostId from, HostId to) {
   return bandwidth;
 }
 
+std::vector<double> server_bandwidths(const Problem& problem, const std::vector<HostId>& servers) {
+  std::vector<double> out;
+  for (const HostId server : servers) {
+    out.push_back(bottleneck_bytes_per_s(problem, problem.source, server));
+    out.push_back(bottleneck_bytes_per_s(problem, server, problem.source));
+  }
+  return out;
+}
+
 }  // namespace cdisim

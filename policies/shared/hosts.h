@@ -45,4 +45,8 @@ inline int deepest_exit(const Problem& problem) {
 /// The smallest bandwidth believed on the route, byte/s; infinite from a host to itself.
 double bottleneck_bytes_per_s(const Problem& problem, HostId from, HostId to);
 
+/// (2 n_servers) bottleneck_bytes_per_s from the source to each server and back: all that a decision between
+/// source and servers takes from the network's state.
+std::vector<double> server_bandwidths(const Problem& problem, const std::vector<HostId>& servers);
+
 }  // namespace cdisim
