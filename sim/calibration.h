@@ -41,12 +41,13 @@ CostTerm arithmetic_term(WorkKind kind);
 using CostFactors = std::array<double, kCostTerms>;
 
 /// How a profile's own slowdown acts on a term: factor = slowdown ^ exponent. Arithmetic follows it, bytes
-/// half of the way, overheads not at all: a faster card launches no faster.
+/// half of the way, overheads not at all: a faster card launches no faster. The half is
+/// assumed: set by hand after trials with 1 and 1/2.
 double slowdown_exponent(CostTerm term);
 
 /// Operations per second of so many threads of a processor: peak * (threads / cores) ^ 0.6, threads being
 /// fewer than the cores. The exponent stands between equal cores (1) and one big core that does nearly all
-/// (0).
+/// (0): assumed, set by hand after trials with 0.55 to 1.
 double thread_speed(double peak_flop_per_s, int threads, const Processor& processor);
 
 /// Bytes of a number at a precision: "fp16" 2, "int8" 1, "fp32" and "tf32" 4.

@@ -1,13 +1,9 @@
 #include "sim/commands.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
-#include <sstream>
-#include <system_error>
 
 #include "sim/console.h"
 #include "sim/error.h"
@@ -18,7 +14,6 @@
 #include "sim/report.h"
 #include "sim/resources.h"
 #include "sim/sweep.h"
-#include "sim/units.h"
 
 namespace cdisim {
 

@@ -51,8 +51,8 @@ struct Plan {
   std::vector<Piece> pieces;
   int exit = 0;  ///< index into LayerGraph::exits()
   /// (exit + 1) share of the requests that stop at each exit, summing to 1, drawn for each request; empty:
-  /// all at `exit`. Earlier exits of rate 0 are not computed. What lies behind an exit waits, computing and sending
-  /// alike, until the exit has let the request pass.
+  /// all at `exit`. Earlier exits of rate 0 are not computed. What lies behind an exit waits, computing and
+  /// sending alike, until the exit has let the request pass.
   std::vector<double> exit_rates;
   std::vector<EdgeTransform> transforms;
   /// The decision in the paper's own variables, for the report: {"partition_point": 13}.

@@ -35,16 +35,6 @@ DeviceProfile profile_of(const std::string& device, const ProfileQuery& query,
   return calibration(patch).find(devices().at(device), query, "here");
 }
 
-template <class Function>
-std::string error_of(const Function& function) {
-  try {
-    function();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 std::string find_error(const std::string& device, const ProfileQuery& query) {
   return error_of([&] { profile_of(device, query); });
 }

@@ -65,16 +65,6 @@ void use_sources() {
   setenv("CDISIM_PATH", kSources.c_str(), 1);
 }
 
-template <class Function>
-std::string error_of(const Function& function) {
-  try {
-    function();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 double latency_s(const LayerGraph& graph, const DeviceProfile& profile, int batch = 1) {
   const auto layers = graph.exit_layers(static_cast<int>(graph.exits().size()) - 1);
   double seconds = profile.roofline.run_s(graph, layers);

@@ -9,6 +9,7 @@
 #include "sim/calibration.h"
 #include "sim/error.h"
 #include "sim/hardware.h"
+#include "tests/support.h"
 
 using namespace cdisim;
 
@@ -30,15 +31,6 @@ LatencyModel model(const std::string& entry) {
   return LatencyModel::parse(parse_json(text, "l"), "l");
 }
 
-template <class Function>
-std::string error_of(const Function& function) {
-  try {
-    function();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no error";
-}
 std::string model_error(const std::string& entry) {
   return error_of([&] { model(entry); });
 }

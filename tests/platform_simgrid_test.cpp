@@ -95,5 +95,5 @@ TEST_CASE("platform: SimGrid reads every bundled file as we do") {
       CHECK(WEXITSTATUS(status) == 0);
     }
   }
-  CHECK(files >= 4);  // two platforms, two fixtures
+  CHECK(files >= 4);  // the bundled platforms and two fixtures
 }

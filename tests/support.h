@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -19,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "sim/error.h"
 #include "sim/json_reader.h"
 
 namespace cdisim {
@@ -40,6 +42,17 @@ inline std::vector<std::string> split_lines(const std::string& text) {
   std::istringstream in(text);
   for (std::string line; std::getline(in, line);) lines.push_back(line);
   return lines;
+}
+
+/// What an InputError says; "no error" where none is thrown.
+template <std::invocable Function>
+std::string error_of(const Function& function) {
+  try {
+    function();
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "no error";
 }
 
 /// A folder of the test's own, removed with all it holds.
