@@ -38,9 +38,9 @@ calibrate: build
 readme: build
 	@python3 .ci/readme.py "$(BUILD)/cdisim"
 
-# Rewrites the golden results for review.
+# Rewrites the golden results for review; of one experiment with CDISIM_GOLDEN=name.
 golden: build
-	@CDISIM_REWRITE_GOLDEN=1 "$(BUILD)/tests/cdisim_tests" --test-case="*golden*"
+	@CDISIM_REWRITE_GOLDEN=1 "$(BUILD)/tests/cdisim_tests" --no-skip --test-case=golden
 
 # The tests under AddressSanitizer and UBSan, with threads as SimGrid's contexts.
 sanitize:

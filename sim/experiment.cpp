@@ -92,6 +92,22 @@ HostId read_host(const JsonReader& at, const std::string& name, const Platform& 
   return id;
 }
 
+// {layer: host}: which sensor each layer reads that reads the model's input.
+std::map<LayerId, HostId> read_sensors(const JsonReader& reader, const LayerGraph& graph,
+                                       const Platform& platform) {
+  std::map<LayerId, HostId> sensors;
+  std::vector<std::string> names;
+  for (const LayerId id : graph.consumers(kInput)) names.push_back(graph.layer(id).name);
+  for (const auto& [name, host] : reader.members()) {
+    if (std::ranges::find(names, name) == names.end()) {
+      throw InputError(host.place(), fmt::format("\"{}\" is no layer of \"{}\" that reads the input{}", name,
+                                                 graph.name(), valid_choices(name, names)));
+    }
+    sensors[graph.find(name)] = read_host(host, host.string(), platform);
+  }
+  return sensors;
+}
+
 double read_bandwidth(const JsonReader& reader) {
   const double bandwidth = reader.quantity(Dimension::kBandwidth);
   if (bandwidth == 0) reader.fail("must be positive; to cut a link use \"changes\"");
@@ -124,9 +140,38 @@ void read_links(const JsonReader& reader, Platform& platform, RunSpec& spec, con
   }
 }
 
-void read_hosts(const JsonReader& reader, Platform& platform) {
+// Others take a share of a host's processor: what is left is a power state of its own, slower at the same
+// power.
+int add_load(Host& host, double load) {
+  PowerState state = host.power_states[static_cast<std::size_t>(host.power_state)];
+  state.speed_flop_per_s *= 1 - load;
+  host.power_states.push_back(state);
+  return static_cast<int>(host.power_states.size()) - 1;
+}
+
+double read_share(const JsonReader& reader) {
+  const double load = reader.number(0, 1);
+  if (load == 1) reader.fail("leaves nothing of the processor; valid: 0 up to, but not, 1");
+  return load;
+}
+
+void read_load(const JsonReader& reader, HostId id, Host& host, RunSpec& spec) {
+  if (!reader.json().is_array()) {
+    host.power_state = add_load(host, read_share(reader));
+    return;
+  }
+  for (const JsonReader& step : reader.elements()) {
+    const int state = add_load(host, read_share(step.at("load")));
+    spec.changes.push_back({step.at("at").quantity(Dimension::kTime), Change::Kind::kPowerState, id,
+                            static_cast<double>(state)});
+    step.done();
+  }
+}
+
+void read_hosts(const JsonReader& reader, Platform& platform, RunSpec& spec) {
   for (const auto& [name, entry] : reader.members()) {
-    Host& host = platform.edit_host(read_host(entry, name, platform));
+    const HostId id = read_host(entry, name, platform);
+    Host& host = platform.edit_host(id);
     if (const auto discipline = entry.find("discipline")) {
       host.discipline = static_cast<Discipline>(discipline->choice({"fifo", "batch", "shared"}));
     }
@@ -136,6 +181,11 @@ void read_hosts(const JsonReader& reader, Platform& platform) {
     if (const auto state = entry.find("power_state")) {
       host.power_state =
           static_cast<int>(state->integer(0, static_cast<std::int64_t>(host.power_states.size()) - 1));
+    }
+    if (const auto load = entry.find("load")) read_load(*load, id, host, spec);
+    if (const auto survival = entry.find("survival")) {
+      spec.survival.resize(static_cast<std::size_t>(platform.host_count()), 1);
+      spec.survival[static_cast<std::size_t>(id)] = survival->number(0, 1);
     }
     if (const auto memory = entry.find("memory")) host.memory_bytes = memory->quantity(Dimension::kData);
     entry.done();
@@ -379,6 +429,10 @@ std::unique_ptr<RunSetup> Experiment::read(const Json& document, const Run& run,
     estimator->done();
   }
   spec.sources = read_sources(top.find("sources"), out->platform, top);
+  if (const auto sensors = top.find("sensors")) {
+    spec.wire.sensors = read_sensors(*sensors, *out->graph, out->platform);
+    spec.estimator_wire.sensors = spec.wire.sensors;
+  }
   spec.deadline_s = std::numeric_limits<double>::infinity();
   if (const auto deadline = top.find("deadline")) spec.deadline_s = deadline->quantity(Dimension::kTime);
   if (const auto arrivals = top.find("arrivals")) spec.arrivals = read_arrivals(*arrivals, folder);
@@ -402,13 +456,16 @@ std::unique_ptr<RunSetup> Experiment::read(const Json& document, const Run& run,
     spec.observe_every_s = every->quantity(Dimension::kTime);
     if (spec.observe_every_s == 0) every->fail("must be positive");
   }
+  if (const auto delay = top.find("observe_delay")) spec.observe_delay_s = delay->quantity(Dimension::kTime);
   if (const auto failure = top.find("on_failure")) {
-    spec.retries = static_cast<int>(failure->at("retries").integer(0, 1'000'000));
+    if (const auto retries = failure->find("retries"))
+      spec.retries = static_cast<int>(retries->integer(0, 1'000'000));
     if (const auto wait = failure->find("wait")) spec.retry_wait_s = wait->quantity(Dimension::kTime);
+    if (const auto guess = failure->find("guess_accuracy")) spec.guess_accuracy = guess->number(0, 1);
     failure->done();
   }
   if (const auto links = top.find("links")) read_links(*links, out->platform, spec, folder, seed);
-  if (const auto hosts = top.find("hosts")) read_hosts(*hosts, out->platform);
+  if (const auto hosts = top.find("hosts")) read_hosts(*hosts, out->platform, spec);
   if (const auto changes = top.find("changes")) read_changes(*changes, out->platform, spec);
   if (const auto history = top.find("history")) {
     // The same for all repetitions: records of another day.

@@ -31,14 +31,16 @@ constexpr std::array kLayerKeys{"name", "kind", "inputs",
                                 "ceil", "local_size", "heads", "key_value_heads", "cached_tokens",
                                 "vocabulary", "hidden", "directions", "function", "flop_per_element",
                                 "affine", "statistics", "scale_factor", "factors", "summands", "axis",
-                                "start", "step", "scale", "mode", "operator", "weights",
+                                "start", "step", "scale", "mode", "operator", "weights", "absent",
                                 // what follows
                                 "output", "macs", "work_flop", "weight_bytes", "output_bytes", "state_bytes"};
 // Those that follow from the others or from the graph, and are no attributes.
 constexpr std::array kComputedKeys{"name",      "kind",         "inputs",       "output",     "macs",
                                    "work_flop", "weight_bytes", "output_bytes", "state_bytes"};
 constexpr const char* kOnlyExit = "output";  ///< the exit of a file that names none
-constexpr std::array kExitKeys{"name", "layer", "accuracy", "accuracy_source", "rate", "rate_source"};
+constexpr std::array kExitKeys{"name", "layer",       "accuracy",         "accuracy_source",
+                               "rate", "rate_source", "accuracy_without", "absent"};
+constexpr std::array kThresholdKeys{"threshold", "rates", "accuracies", "source"};
 
 struct Precision {
   const char* name;
@@ -152,6 +154,8 @@ class LayerReader {
     if (const auto output = json_.find("output")) stated_shape_ = read_shape(*output);
     check_input_count();
     read_kind();
+    if (joins() && json_.has("absent"))
+      layer_.absent = static_cast<Absent>(json_.at("absent").choice({"refuse", "skip", "switch"}));
 
     layer_.work_flop = 2 * layer_.macs + elementwise_flop_;
     layer_.weight_bytes = weights_ * bytes_per_element;
@@ -179,6 +183,10 @@ class LayerReader {
 
   std::string_view kind_name() const { return layer_kind_name(layer_.kind); }
   double outputs() const { return shape_elements(layer_.output_shape); }
+  bool joins() const {
+    return layer_.kind == LayerKind::kAdd || layer_.kind == LayerKind::kMul ||
+           layer_.kind == LayerKind::kConcat || layer_.kind == LayerKind::kElementwise;
+  }
 
   [[noreturn]] void fail_inputs(const std::string& message) const {
     json_.at("inputs").fail(fmt::format("{} {}", kind_name(), message));
@@ -782,6 +790,7 @@ LayerGraph LayerGraph::parse(const Json& json, const std::string& file) {
   }
 
   graph.read_exits(reader);
+  graph.read_thresholds(reader);
   reader.done();
   return graph;
 }
@@ -805,6 +814,19 @@ void LayerGraph::read_exits(const JsonReader& reader) {
         exit.rate_source = entry.at("rate_source").text();
         rates += *exit.rate;
         if (rates > 1 + 1e-9) rate->fail("the rates sum to more than 1");
+      }
+      if (const auto rows = entry.find("accuracy_without")) {
+        entry.at("accuracy_source").text();
+        for (const JsonReader& row : rows->elements()) {
+          AccuracyWithout& without = exit.accuracy_without.emplace_back();
+          for (const JsonReader& name : row.at("absent").elements())
+            without.absent.push_back(static_cast<LayerId>(name.choice(names)));
+          std::ranges::sort(without.absent);
+          without.accuracy = row.at("accuracy").number(0, 1);
+          row.done();
+          const auto same = [&](const AccuracyWithout& other) { return other.absent == without.absent; };
+          if (std::ranges::count_if(exit.accuracy_without, same) > 1) row.at("absent").fail("stands twice");
+        }
       }
       entry.done();
       for (const Exit& other : exits_) {
@@ -843,6 +865,46 @@ void LayerGraph::read_exits(const JsonReader& reader) {
       throw InputError(reader.at("layers").place(), fmt::format("\"{}\" leads to no exit", layer(id).name));
     }
   }
+}
+
+void LayerGraph::read_thresholds(const JsonReader& reader) {
+  const auto thresholds = reader.find("thresholds");
+  if (!thresholds) return;
+  for (const JsonReader& entry : thresholds->elements()) {
+    Threshold threshold;
+    threshold.value = entry.at("threshold").number(0, 1);
+    const auto per_exit = [&](const char* key) {
+      std::vector<double> values;
+      for (const JsonReader& value : entry.at(key).elements()) values.push_back(value.number(0, 1));
+      if (values.size() != exits_.size())
+        entry.at(key).fail(fmt::format("has {} values for {} exits", values.size(), exits_.size()));
+      return values;
+    };
+    threshold.rates = per_exit("rates");
+    threshold.accuracies = per_exit("accuracies");
+    threshold.source = entry.at("source").text();
+    const double sum = std::accumulate(threshold.rates.begin(), threshold.rates.end(), 0.0);
+    if (std::abs(sum - 1) > 1e-9) entry.at("rates").fail(fmt::format("sum to {}, not to 1", sum));
+    entry.done();
+    if (!thresholds_.empty() && threshold.value <= thresholds_.back().value)
+      entry.at("threshold").fail("does not ascend");
+    thresholds_.push_back(std::move(threshold));
+  }
+}
+
+std::optional<double> Exit::accuracy_with(const std::vector<bool>& computed) const {
+  if (accuracy_without.empty()) return accuracy;
+  std::set<LayerId> absent;
+  for (const AccuracyWithout& row : accuracy_without) {
+    for (const LayerId id : row.absent) {
+      if (!computed[static_cast<std::size_t>(id)]) absent.insert(id);
+    }
+  }
+  if (absent.empty()) return accuracy;
+  const auto row = std::ranges::find_if(accuracy_without, [&](const AccuracyWithout& without) {
+    return std::ranges::equal(without.absent, absent);
+  });
+  return row == accuracy_without.end() ? std::nullopt : std::optional(row->accuracy);
 }
 
 void LayerGraph::add_exit(Exit exit) {
@@ -960,7 +1022,8 @@ Json LayerGraph::to_json() const {
     if (l.state_bytes != 0) entry["state_bytes"] = json_number(l.state_bytes);
     json["layers"].push_back(std::move(entry));
   }
-  if (exits_.size() == 1 && exits_[0].name == kOnlyExit && !exits_[0].accuracy && !exits_[0].rate)
+  if (exits_.size() == 1 && exits_[0].name == kOnlyExit && !exits_[0].accuracy && !exits_[0].rate &&
+      exits_[0].accuracy_without.empty() && thresholds_.empty())
     return json;
   for (const Exit& exit : exits_) {
     Json entry{{"name", exit.name}, {"layer", layer(exit.layer).name}};
@@ -972,7 +1035,18 @@ Json LayerGraph::to_json() const {
       entry["rate"] = json_number(*exit.rate);
       entry["rate_source"] = exit.rate_source;
     }
+    for (const AccuracyWithout& row : exit.accuracy_without) {
+      Json absent = Json::array();
+      for (const LayerId id : row.absent) absent.push_back(layer(id).name);
+      entry["accuracy_without"].push_back({{"absent", absent}, {"accuracy", json_number(row.accuracy)}});
+    }
     json["exits"].push_back(std::move(entry));
+  }
+  for (const Threshold& threshold : thresholds_) {
+    json["thresholds"].push_back({{"threshold", json_number(threshold.value)},
+                                  {"rates", threshold.rates},
+                                  {"accuracies", threshold.accuracies},
+                                  {"source", threshold.source}});
   }
   return json;
 }
@@ -988,6 +1062,8 @@ std::string LayerGraph::text() const {
   }
   members.push_back(rows_text("layers", json["layers"], kLayerKeys));
   if (json.contains("exits")) members.push_back(rows_text("exits", json["exits"], kExitKeys));
+  if (json.contains("thresholds"))
+    members.push_back(rows_text("thresholds", json["thresholds"], kThresholdKeys));
   return fmt::format("{{\n{}\n}}\n", fmt::join(members, ",\n"));
 }
 

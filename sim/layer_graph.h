@@ -58,6 +58,12 @@ std::string_view layer_kind_name(LayerKind kind);
 using Shape = std::vector<int>;
 double shape_elements(const Shape& shape);
 
+/// What a layer that joins tensors does when some of them are missing, because the host that computes them
+/// has failed: it cannot run ("refuse"), it joins those that are there ("skip": a missing summand is zero),
+/// or it reads nothing but the first that is there ("switch": the others are sent only where that one is
+/// missing).
+enum class Absent { kRefuse, kSkip, kSwitch };
+
 /// One layer. What it costs follows from its kind and shapes, in doubles and for one input (batch of 1):
 ///
 ///     kind              macs                                              element-wise operations, flop
@@ -105,6 +111,7 @@ struct Layer {
   std::array<int, 4> padding{0, 0, 0, 0};  ///< top, left, bottom, right
   std::array<int, 2> dilation{1, 1};       ///< height, width
   int groups = 1;                          ///< of channels; heads of an attention
+  Absent absent = Absent::kRefuse;         ///< of a join: what it does without some of its inputs
   int steps = 1;            ///< parts that must run one after another: the tokens of a recurrent layer
   double macs = 0;          ///< multiply-adds for one input; 1 MAC = 2 flop
   double work_flop = 0;     ///< operations for one input: 2 per MAC, plus element-wise ones
@@ -122,6 +129,12 @@ struct TableRow {
   std::string note;       ///< what the printed numbers mean where they differ from ours
 };
 
+/// Top-1 accuracy of an exit without some layers, 0 to 1.
+struct AccuracyWithout {
+  std::vector<LayerId> absent;  ///< ascending
+  double accuracy = 0;
+};
+
 /// Where inference may stop: the sub-graph of `layer` and all its ancestors.
 struct Exit {
   std::string name;
@@ -130,6 +143,21 @@ struct Exit {
   std::optional<double> rate;      ///< share of all inputs that stop here, 0 to 1, where it was published
   std::string accuracy_source;     ///< empty without accuracy
   std::string rate_source;         ///< empty without rate
+  /// Accuracy while hosts have failed. A table names the layers that stand for the hosts; its row is that of
+  /// those of them that are not computed.
+  std::vector<AccuracyWithout> accuracy_without;
+
+  /// Of all layers that `accuracy_without` names, `computed` says which run. @returns none without a row.
+  std::optional<double> accuracy_with(const std::vector<bool>& computed) const;
+};
+
+/// What the exits do at one confidence threshold, all of them in use. A policy that uses only some lets what
+/// would have left at another go on to the next that is in use.
+struct Threshold {
+  double value = 0;
+  std::vector<double> rates;       ///< (n_exits) share of all inputs that stop at each, summing to 1
+  std::vector<double> accuracies;  ///< (n_exits) top-1 accuracy of those that do, 0 to 1
+  std::string source;
 };
 
 /// A DNN as a DAG of layers, constant once loaded.
@@ -169,7 +197,11 @@ class LayerGraph {
   /// output_bytes, state_bytes. "table_1" (optional) is the survey's row: {"row", "parameters", "size_mb",
   /// "gflops", "note"}. Layers keep the file's order where that is topological. Without "exits" the only
   /// layer that nobody reads is the one exit, "output". Exits stand in order of their number of layers; an
-  /// exit may state the "rate", with its "rate_source", at which inputs stop there.
+  /// exit may state the "rate", with its "rate_source", at which inputs stop there, and "accuracy_without":
+  /// [{"absent": ["fog_1"], "accuracy": 0.5}, ...], of the accuracy_source. "thresholds" (optional):
+  /// [{"threshold": 0.8, "rates": [0.4, 0.6], "accuracies": [0.9, 0.7], "source": "Table 2"}, ...] says what
+  /// the exits do at each confidence threshold. The joins (add, mul, concat, elementwise) have absent
+  /// ("refuse").
   /// @throws InputError naming file, JSON pointer and value.
   static LayerGraph load(const std::filesystem::path& path);
   static LayerGraph parse(const Json& json, const std::string& file);
@@ -196,6 +228,8 @@ class LayerGraph {
 
   /// Exits in order of depth; the last is the full model.
   std::span<const Exit> exits() const { return exits_; }
+  /// Ascending by value; may be empty.
+  std::span<const Threshold> thresholds() const { return thresholds_; }
   /// The layers that exit `exit` (0 .. exits().size()-1) needs, ascending, which is a topological order.
   std::span<const LayerId> exit_layers(int exit) const;
 
@@ -216,6 +250,7 @@ class LayerGraph {
  private:
   void read_exits(const JsonReader& reader);
   void add_exit(Exit exit);  ///< and finds its layers
+  void read_thresholds(const JsonReader& reader);
 
   std::string name_, source_, precision_;
   double bytes_per_element_ = 4;
@@ -223,6 +258,7 @@ class LayerGraph {
   std::vector<Layer> layers_;
   std::vector<Json> attributes_;  ///< of each layer, as the file states them: the keys of its kind
   std::vector<Exit> exits_;
+  std::vector<Threshold> thresholds_;
   std::optional<TableRow> table_1_;
   std::vector<std::vector<LayerId>> exit_layers_;
   std::vector<std::vector<LayerId>> consumers_;  ///< [0] of the input, [id + 1] of layer id

@@ -83,24 +83,31 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
   std::array<std::int64_t, 3> counts{};
   std::vector<double> latencies;
   double compute_s = 0, transfer_s = 0, queue_s = 0, accuracy = 0;
-  std::int64_t missed = 0, failures = 0;
+  double accuracy_in_time = 0;
+  std::int64_t missed = 0, failures = 0, answers = 0;  // answers: what counts in the accuracy
   bool accuracy_known = true;
   Json exits = Json::object();  // completed requests by exit
   for (const RequestRecord& r : trace.requests) {
     if (r.arrival_s < spec.warmup_s) continue;
     ++counts[static_cast<std::size_t>(r.state)];
     failures += r.failures;
+    if (r.state == RequestState::kLost && spec.guess_accuracy) {
+      ++answers;
+      accuracy += *spec.guess_accuracy;
+    }
     if (r.state != RequestState::kCompleted) continue;
+    ++answers;
     Json& stopped = exits[spec.graph->exits()[static_cast<std::size_t>(r.exit)].name];
     stopped = stopped.is_null() ? 1 : stopped.get<std::int64_t>() + 1;
     latencies.push_back(r.end_s - r.arrival_s);
     compute_s += r.compute_s;
     transfer_s += r.transfer_s;
     queue_s += r.queue_s;
-    if (latencies.back() > spec.deadline_s) ++missed;
-    const auto& exit_accuracy = spec.graph->exits()[static_cast<std::size_t>(r.exit)].accuracy;
-    accuracy_known = accuracy_known && exit_accuracy.has_value();
-    accuracy += exit_accuracy.value_or(0);
+    const bool late = latencies.back() > spec.deadline_s;
+    if (late) ++missed;
+    accuracy_known = accuracy_known && r.accuracy.has_value();
+    accuracy += r.accuracy.value_or(0);
+    if (!late) accuracy_in_time += r.accuracy.value_or(0);
   }
 
   Json energy = Json::object(), radio = Json::object(), bytes = Json::object(), memory = Json::object();
@@ -139,6 +146,8 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
           {"transfer_s", transfer_s},
           {"queue_s", queue_s},
           {"accuracy", accuracy_known ? Json(accuracy) : Json(nullptr)},
+          {"accuracy_in_time", accuracy_in_time},
+          {"answers", answers},
           {"measured_s", trace.end_s - trace.measured_from_s},
           {"energy_j", energy},
           {"radio_j", radio},
@@ -149,10 +158,10 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
 }
 
 Json aggregate(const std::vector<Json>& summaries) {
-  std::int64_t completed = 0, lost = 0, in_flight = 0, missed = 0, failures = 0;
+  std::int64_t completed = 0, lost = 0, in_flight = 0, missed = 0, failures = 0, answers = 0;
   std::map<std::string, std::int64_t> stopped;
   std::vector<double> latencies, means, throughputs, compute_s, transfer_s, queue_s;
-  double accuracy = 0;
+  double accuracy = 0, accuracy_in_time = 0;
   bool accuracy_known = true;
   for (const Json& s : summaries) {
     const auto n = s["completed"].get<std::int64_t>();
@@ -175,10 +184,15 @@ Json aggregate(const std::vector<Json>& summaries) {
     if (measured_s > 0) throughputs.push_back(static_cast<double>(n) / measured_s);
     accuracy_known = accuracy_known && !s["accuracy"].is_null();
     if (accuracy_known) accuracy += s["accuracy"].get<double>();
+    accuracy_in_time += s["accuracy_in_time"].get<double>();
+    answers += s["answers"].get<std::int64_t>();
   }
   std::sort(latencies.begin(), latencies.end());
   const auto per_request = [&](double sum) {
     return completed == 0 ? Json(nullptr) : Json(sum / static_cast<double>(completed));
+  };
+  const auto share = [&](double sum, std::int64_t of) {
+    return accuracy_known && of > 0 ? Json(sum / static_cast<double>(of)) : Json(nullptr);
   };
   const auto rank = [&](double p) { return completed == 0 ? Json(nullptr) : Json(percentile(latencies, p)); };
   const Json energy = mean_by_name(summaries, "energy_j");
@@ -204,7 +218,8 @@ Json aggregate(const std::vector<Json>& summaries) {
           {"queue_s", mean_or_null(queue_s)},
           {"throughput_per_s", mean_or_null(throughputs)},
           {"deadline_miss_ratio", per_request(static_cast<double>(missed))},
-          {"accuracy", accuracy_known ? per_request(accuracy) : Json(nullptr)},
+          {"accuracy", share(accuracy, answers)},
+          {"accuracy_in_time", share(accuracy_in_time, completed + lost)},
           {"energy_j",
            {{"total", total(energy)}, {"per_host", energy}, {"radio", mean_by_name(summaries, "radio_j")}}},
           {"bytes", {{"total", total(bytes)}, {"per_link", bytes}}},

@@ -52,6 +52,7 @@ std::vector<std::vector<int>> exit_gates(const LayerGraph& graph, const Plan& pl
   for (int e = 0; e < plan.exit; ++e) {
     if (plan.exit_rates[static_cast<std::size_t>(e)] == 0) continue;
     const int gate = piece_of[static_cast<std::size_t>(graph.exits()[static_cast<std::size_t>(e)].layer)];
+    if (gate == kNobody) continue;
     const std::vector<LayerId> before = plan_layers(graph, plan, e);
     for (std::size_t p = 0; p < n; ++p) {
       const bool behind = std::ranges::any_of(
@@ -79,6 +80,7 @@ Plan stopped_at(const LayerGraph& graph, const Plan& plan, int exit) {
   Plan out = plan;
   out.exit = exit;
   if (!out.exit_rates.empty()) out.exit_rates.resize(static_cast<std::size_t>(exit) + 1);
+  if (!out.exit_accuracies.empty()) out.exit_accuracies.resize(static_cast<std::size_t>(exit) + 1);
   const std::vector<LayerId> needed = plan_layers(graph, plan, exit);
   for (Piece& piece : out.pieces) {
     std::erase_if(piece.layers, [&](LayerId id) { return !std::ranges::binary_search(needed, id); });
@@ -91,14 +93,49 @@ double tensor_bytes(const LayerGraph& graph, const WireFormat& wire, LayerId lay
                                 : graph.layer(layer).output_bytes;
 }
 
+std::vector<bool> computed_layers(const LayerGraph& graph, const Plan& plan) {
+  std::vector<bool> computed(static_cast<std::size_t>(graph.size()), false);
+  for (const Piece& piece : plan.pieces) {
+    for (const LayerId id : piece.layers) computed[static_cast<std::size_t>(id)] = true;
+  }
+  return computed;
+}
+
+Plan surviving(const LayerGraph& graph, const Plan& plan, const std::vector<bool>& works) {
+  Plan out = plan;
+  for (Piece& piece : out.pieces) {
+    if (!works[static_cast<std::size_t>(piece.host)]) piece.layers.clear();
+  }
+  std::vector<bool> computed = computed_layers(graph, out);
+  const auto there = [&](LayerId id) { return id == kInput || computed[static_cast<std::size_t>(id)]; };
+  for (LayerId id = 0; id < graph.size(); ++id) {
+    if (!there(id)) continue;
+    const Layer& layer = graph.layer(id);
+    computed[static_cast<std::size_t>(id)] = layer.absent == Absent::kRefuse
+                                                 ? std::ranges::all_of(layer.inputs, there)
+                                                 : std::ranges::any_of(layer.inputs, there);
+  }
+  for (Piece& piece : out.pieces) std::erase_if(piece.layers, [&](LayerId id) { return !there(id); });
+  return out;
+}
+
 std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire, const Plan& plan) {
   const std::vector<int> piece_of = piece_of_layer(graph, plan);
   std::map<std::pair<int, int>, double> bytes;  // by (to, from)
+  // What a layer that switches between its inputs reads: the first that is there.
+  const auto switched = [&](LayerId layer) {
+    return *std::ranges::find_if(graph.layer(layer).inputs, [&](LayerId input) {
+      return input == kInput || piece_of[static_cast<std::size_t>(input)] != kNobody;
+    });
+  };
   for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
     std::set<LayerId> received;  // a tensor that several layers of a piece read travels once
     for (const LayerId layer : plan.pieces[p].layers) {
       for (const LayerId input : graph.layer(layer).inputs) {
         const int from = input == kInput ? kSourceEnd : piece_of[static_cast<std::size_t>(input)];
+        if (from == kNobody || (input == kInput && wire.sensors.contains(layer))) continue;
+        const bool only = graph.layer(layer).absent == Absent::kSwitch;
+        if (only && switched(layer) != input) continue;
         if (from == static_cast<int>(p) || !received.insert(input).second) continue;
         bytes[{static_cast<int>(p), from}] += input == kInput ? wire.input_bytes.value_or(graph.input_bytes())
                                                               : tensor_bytes(graph, wire, input);
@@ -112,6 +149,7 @@ std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire
     edges.push_back({ends.second, ends.first, b, {}, gates[static_cast<std::size_t>(ends.first)]});
   }
   const LayerId last = graph.exits()[static_cast<std::size_t>(plan.exit)].layer;
+  if (piece_of[static_cast<std::size_t>(last)] == kNobody) return edges;
   edges.push_back({piece_of[static_cast<std::size_t>(last)],
                    kSourceEnd,
                    wire.result_bytes.value_or(tensor_bytes(graph, wire, last)),
@@ -171,6 +209,11 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
       refuse(fmt::format("its exit rates are not {} shares that sum to 1", plan.exit + 1));
     }
   }
+  const bool shares = std::ranges::all_of(plan.exit_accuracies, [](double a) { return a >= 0 && a <= 1; });
+  if (!shares || (!plan.exit_accuracies.empty() &&
+                  plan.exit_accuracies.size() != static_cast<std::size_t>(plan.exit) + 1)) {
+    refuse(fmt::format("its exit accuracies are not {} shares", plan.exit + 1));
+  }
   std::vector<int> wanted(static_cast<std::size_t>(graph.size()), 0);
   for (const LayerId layer : plan_layers(graph, plan, plan.exit)) wanted[static_cast<std::size_t>(layer)] = 1;
   for (LayerId layer = 0; layer < graph.size(); ++layer) {
@@ -178,6 +221,16 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
     if (times[i] != wanted[i]) {
       refuse(fmt::format("layer \"{}\" is computed {} times, not {}", graph.layer(layer).name, times[i],
                          wanted[i]));
+    }
+  }
+
+  for (const Piece& piece : plan.pieces) {
+    for (const LayerId layer : piece.layers) {
+      const auto sensor = wire.sensors.find(layer);
+      if (sensor == wire.sensors.end() || sensor->second == piece.host) continue;
+      refuse(fmt::format("layer \"{}\" reads a sensor of \"{}\" and cannot run on \"{}\"",
+                         graph.layer(layer).name, platform.host(sensor->second).name,
+                         platform.host(piece.host).name));
     }
   }
 

@@ -14,9 +14,12 @@ namespace cdisim {
 /// How tensors go on the wire when no transform is applied: a property of the runtime (its serialisation),
 /// not of the policy. Unset values follow from the graph: shape times precision.
 struct WireFormat {
-  std::optional<double> input_bytes;        ///< the model's input
-  std::optional<double> bytes_per_element;  ///< of every other tensor
-  std::optional<double> result_bytes;       ///< what returns to the source
+  std::optional<double> input_bytes = {};        ///< the model's input
+  std::optional<double> bytes_per_element = {};  ///< of every other tensor
+  std::optional<double> result_bytes = {};       ///< what returns to the source
+  /// Layers that read the model's input from a sensor on this host, and can only be computed there: several
+  /// cameras that feed one inference. Nothing travels to them.
+  std::map<LayerId, HostId> sensors = {};
 };
 
 /// Bytes on the wire of a layer's output on its way to another layer, before any transform.
@@ -54,6 +57,9 @@ struct Plan {
   /// all at `exit`. Earlier exits of rate 0 are not computed. What lies behind an exit waits, computing and
   /// sending alike, until the exit has let the request pass.
   std::vector<double> exit_rates;
+  /// (exit + 1) top-1 accuracy of those that stop at each exit, where it depends on the rates; empty: the
+  /// exits' own.
+  std::vector<double> exit_accuracies;
   std::vector<EdgeTransform> transforms;
   /// The decision in the paper's own variables, for the report: {"partition_point": 13}.
   std::map<std::string, double> decision;
@@ -70,6 +76,13 @@ std::vector<LayerId> plan_layers(const LayerGraph& graph, const Plan& plan, int 
 /// some of them empty.
 Plan stopped_at(const LayerGraph& graph, const Plan& plan, int exit);
 
+/// The plan without what the failure of some hosts takes from it: the pieces of those hosts, and the layers
+/// that cannot run without them (see Absent). `works`: (n_hosts).
+Plan surviving(const LayerGraph& graph, const Plan& plan, const std::vector<bool>& works);
+
+/// Whether each layer is computed by some piece, (n_layers).
+std::vector<bool> computed_layers(const LayerGraph& graph, const Plan& plan);
+
 /// A tensor, or several, on the way between two pieces of a plan.
 struct PlanEdge {
   int from = kSourceEnd;
@@ -80,12 +93,13 @@ struct PlanEdge {
 };
 
 /// The edges of a plan: each tensor that crosses from one piece to another once per receiving piece, the
-/// input from the source, the result back to it. Ascending by (to, from), the result last.
+/// input from the source, the result back to it (unless nobody computes it). Ascending by (to, from), the
+/// result last.
 std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire, const Plan& plan);
 
 /// Proves that a plan can run: the exit exists; its layers are computed exactly once and no others are; the
 /// pieces form a DAG; hosts have routes where tensors must travel; weights and the largest input and output
-/// fit each host's memory; transforms stand on edges that exist.
+/// fit each host's memory; sensors' layers are where the sensors are; transforms stand on edges that exist.
 /// @throws InputError that names the policy (`who`) and what does not hold.
 void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,
                 const Plan& plan, const std::string& who);

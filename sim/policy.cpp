@@ -38,6 +38,16 @@ double Problem::transfer_s(double bytes, HostId from, HostId to) const {
   return route->latency_s + bytes / bandwidth;
 }
 
+const PowerState& Problem::state(HostId host) const {
+  const Host& h = platform.host(host);
+  const int state = power_state.empty() ? h.power_state : power_state[static_cast<std::size_t>(host)];
+  return h.power_states[static_cast<std::size_t>(state)];
+}
+
+double Problem::slowdown(HostId host) const {
+  return platform.host(host).power_states[0].speed_flop_per_s / state(host).speed_flop_per_s;
+}
+
 namespace {
 
 // What one edge of a plan takes when it has its links to itself, seconds.
@@ -47,17 +57,9 @@ struct EdgeTimes {
   double total_s() const { return encode_s + transfer_s + decode_s; }
 };
 
-double slowdown(const Host& host) {
-  return host.power_states[0].speed_flop_per_s /
-         host.power_states[static_cast<std::size_t>(host.power_state)].speed_flop_per_s;
-}
-
 EdgeTimes edge_times(const Problem& problem, const PlanEdge& edge, HostId from, HostId to) {
   if (from == to) return {};
-  const auto coding_s = [&](double flop, HostId host) {
-    const Host& h = problem.platform.host(host);
-    return flop / h.power_states[0].speed_flop_per_s * slowdown(h);
-  };
+  const auto coding_s = [&](double flop, HostId host) { return flop / problem.state(host).speed_flop_per_s; };
   const Route* route = problem.platform.route(from, to);
   const double transfer_s = problem.transfer_s(edge.bytes, from, to);
   return {coding_s(edge.transform.encode_flop, from), transfer_s, coding_s(edge.transform.decode_flop, to),
@@ -98,14 +100,13 @@ Estimate estimate_exit(const Problem& problem, const Plan& plan) {
     }
     if (next_ready == kForever) return {kForever, kForever};  // no route
     const Piece& piece = plan.pieces[next];
-    compute_s[next] =
-        problem.compute_s(piece.layers, piece.host) * slowdown(problem.platform.host(piece.host));
+    compute_s[next] = problem.compute_s(piece.layers, piece.host) * problem.slowdown(piece.host);
     ends[next] = free_at[piece.host] = std::max(next_ready, free_at[piece.host]) + compute_s[next];
   }
 
   Estimate out;
   const Host& source = problem.platform.host(problem.source);
-  const PowerState& power = source.power_states[static_cast<std::size_t>(source.power_state)];
+  const PowerState& power = problem.state(problem.source);
   const Radio& radio = source.radio;
   const double busy_w = power.epsilon_w + (power.all_cores_w - power.epsilon_w) / source.cores - power.idle_w;
   for (std::size_t p = 0; p < plan.pieces.size(); ++p) {

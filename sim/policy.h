@@ -29,11 +29,18 @@ struct Problem {
   std::span<const double> bandwidth_bytes_per_s;  ///< (n_links) as last observed
   std::span<const BandwidthTrace> history;        ///< traces that were recorded before the run, may be empty
   std::uint64_t seed = 1;
+  std::span<const int> power_state = {};  ///< (n_hosts) as last observed; empty: those at the start
+  std::span<const HostId> sources = {};  ///< of the experiment, `source` among them; each has a policy object
+  std::span<const double> arrivals_s = {};  ///< of this source, ascending, where the policy knows_arrivals
 
   /// Hosts of a tier that the source can reach and hear from, ascending; the source itself is among them.
   std::vector<HostId> reachable(Tier tier) const;
   std::vector<HostId> reachable() const;
+  /// Seconds in the host's power state 0.
   double compute_s(std::span<const LayerId> layers, HostId host) const;
+  /// The power state that the host was last seen in, and how much slower than in state 0 it then computes.
+  const PowerState& state(HostId host) const;
+  double slowdown(HostId host) const;
   /// Latency of the route + bytes / smallest bandwidth believed on it; 0 from a host to itself.
   double transfer_s(double bytes, HostId from, HostId to) const;
 };
@@ -55,10 +62,10 @@ Plan chain_plan(const LayerGraph& graph, int exit, int k, HostId first, HostId s
 
 /// Something that a policy asked to be told (PolicyFacts::watches).
 struct Observation {
-  enum class Kind { kArrival, kBandwidth, kPlatform };
+  enum class Kind { kArrival, kBandwidth, kPlatform, kLoad };
   Kind kind = Kind::kArrival;
   double date_s = 0;
-  std::function<int(HostId)> queue_length;  ///< computations waiting or running on a host
+  std::function<int(HostId)> queue_length;  ///< computations waiting or running on a host, as last observed
   std::span<const char> host_on;            ///< (n_hosts)
   std::span<const char> link_on;            ///< (n_links)
 };
@@ -98,6 +105,8 @@ struct PolicyFacts {
   bool watches_arrivals = false;
   bool watches_bandwidth = false;  ///< every `observe_every` of the experiment
   bool watches_platform = false;   ///< links and hosts that go on or off
+  bool watches_load = false;       ///< hosts whose power state, and with it their speed, changes
+  bool knows_arrivals = false;     ///< an offline algorithm: Problem::arrivals_s is filled in
 };
 
 /// Values of a policy's parameters: the experiment's, else the defaults. Checked against the facts when

@@ -24,7 +24,7 @@ class Random {
 };
 
 /// What a stream of random numbers is for. Streams of different purposes never share numbers.
-enum class Stream : std::uint64_t { kArrivals, kPolicy, kBandwidthTrace, kHistory, kExits };
+enum class Stream : std::uint64_t { kArrivals, kPolicy, kBandwidthTrace, kHistory, kExits, kFailures };
 
 /// A seed for the stream of one purpose and number (source, link, ...) derived from the run's seed by
 /// splitmix64.

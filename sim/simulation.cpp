@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <limits>
 #include <map>
 
@@ -19,6 +20,7 @@ constexpr std::uint32_t kObserveStep = 0xfffffffe;
 constexpr std::uint32_t kWarmupStep = 0xfffffffd;
 constexpr std::uint32_t kHorizonStep = 0xfffffffc;
 constexpr std::uint32_t kRestartStep = 0xfffffffb;
+constexpr std::uint32_t kSeeStep = 0xfffffffa;
 // After a lost request a client without think time waits this long before it asks again.
 constexpr double kRetryAfterLoss_s = 1;
 
@@ -42,6 +44,8 @@ constexpr int kEnd = -1;
 struct Body {
   int exit = 0;
   double rate_up_to = 1;  // of the requests that stop here or before
+  std::optional<double> accuracy;
+  bool answers = true;  // the result is computed, and returns
   std::vector<Activity> activities;
   std::vector<int> roots;
 };
@@ -49,7 +53,9 @@ struct Body {
 struct Program {
   Plan plan;
   std::vector<Body> bodies;  // by exit, at least one
-  std::vector<std::shared_ptr<const Program>> fallbacks;
+  std::vector<std::shared_ptr<Program>> fallbacks;
+  // The bodies of requests for which some hosts do not work: (n_hosts) -> bodies, as they occur.
+  std::map<std::vector<bool>, std::vector<Body>> without;
 };
 
 // Seconds spent along a request's critical path so far.
@@ -59,7 +65,7 @@ struct Path {
 
 // One try to serve a request.
 struct Running {
-  std::shared_ptr<const Program> program;
+  std::shared_ptr<Program> program;
   const Body* body = nullptr;
   std::vector<int> waits_for;  // (n_activities)
   std::vector<Path> path;      // (n_activities) until the activity starts
@@ -83,8 +89,12 @@ class Simulation {
     for (const auto& [link, trace] : spec.bandwidth_traces) {
       bandwidth_[static_cast<std::size_t>(link)] = trace.at(0);
     }
+    for (const Host& host : spec.platform->hosts()) power_state_.push_back(host.power_state);
+    queue_log_.resize(host_on_.size());
     for (std::size_t i = 0; i < spec.sources.size(); ++i) {
       policies_.push_back(make_policy());
+      arrivals_s_.push_back(facts.knows_arrivals ? all_arrivals(i) : std::vector<double>());
+      failure_draws_.emplace_back(derive_seed(spec.seed, Stream::kFailures, i));
       exit_draws_.emplace_back(derive_seed(spec.seed, Stream::kExits, i));
       dates_.emplace_back(spec.arrivals, static_cast<int>(i), static_cast<int>(spec.sources.size()),
                           spec.seed);
@@ -132,7 +142,25 @@ class Simulation {
             .deadline_s = spec_.deadline_s,
             .bandwidth_bytes_per_s = bandwidth_,
             .history = spec_.history,
-            .seed = derive_seed(spec_.seed, Stream::kPolicy, source)};
+            .seed = derive_seed(spec_.seed, Stream::kPolicy, source),
+            .power_state = power_state_,
+            .sources = spec_.sources,
+            .arrivals_s = arrivals_s_[source]};
+  }
+
+  // All dates at which requests of a source will arrive; none of a closed loop, whose dates follow from its
+  // results.
+  std::vector<double> all_arrivals(std::size_t source) const {
+    std::vector<double> dates;
+    if (spec_.arrivals.kind == Arrivals::Kind::kClosedLoop) return dates;
+    ArrivalDates all(spec_.arrivals, static_cast<int>(source), static_cast<int>(spec_.sources.size()),
+                     spec_.seed);
+    while (!spec_.requests || static_cast<std::int64_t>(dates.size()) < *spec_.requests) {
+      const std::optional<double> date = all.next();
+      if (!date || (spec_.horizon_s && *date >= *spec_.horizon_s)) break;
+      dates.push_back(*date);
+    }
+    return dates;
   }
 
   // Seconds by batch size; equal work on a host shares one vector, which is how the engine knows a batch.
@@ -157,28 +185,39 @@ class Simulation {
     return seconds;
   }
 
-  std::shared_ptr<const Program> compile(Plan plan, std::size_t source) {
+  std::shared_ptr<Program> compile(Plan plan, std::size_t source) {
     const HostId home = spec_.sources[source];
     check_plan(*spec_.graph, *spec_.platform, home, spec_.wire, plan, fmt::format("policy {}", facts_.name));
     auto program = std::make_shared<Program>();
+    program->bodies = bodies(plan, home, std::vector<bool>(host_on_.size(), true));
+    for (Plan& fallback : plan.fallbacks) program->fallbacks.push_back(compile(fallback, source));
+    program->plan = std::move(plan);
+    return program;
+  }
+
+  // By exit; `works`: (n_hosts).
+  std::vector<Body> bodies(const Plan& plan, HostId home, const std::vector<bool>& works) {
+    std::vector<Body> out;
     double rate = 0;
     for (int exit = 0; exit <= plan.exit; ++exit) {
       const double own =
           plan.exit_rates.empty() ? exit == plan.exit : plan.exit_rates[static_cast<std::size_t>(exit)];
       if (own == 0) continue;
       rate += own;
-      program->bodies.push_back(body(stopped_at(*spec_.graph, plan, exit), home));
-      program->bodies.back().rate_up_to = rate;
+      out.push_back(body(surviving(*spec_.graph, stopped_at(*spec_.graph, plan, exit), works), home));
+      out.back().rate_up_to = rate;
     }
-    program->bodies.back().rate_up_to = 1;  // whatever rounding left
-    for (Plan& fallback : plan.fallbacks) program->fallbacks.push_back(compile(fallback, source));
-    program->plan = std::move(plan);
-    return program;
+    out.back().rate_up_to = 1;  // whatever rounding left
+    return out;
   }
 
   Body body(const Plan& plan, HostId home) {
     Body out;
     out.exit = plan.exit;
+    const Exit& exit = spec_.graph->exits()[static_cast<std::size_t>(plan.exit)];
+    const std::vector<bool> computed = computed_layers(*spec_.graph, plan);
+    out.answers = computed[static_cast<std::size_t>(exit.layer)];
+    out.accuracy = plan.exit_accuracies.empty() ? exit.accuracy_with(computed) : plan.exit_accuracies.back();
     std::vector<Activity>& activities = out.activities;
     for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
       Activity piece;
@@ -247,11 +286,28 @@ class Simulation {
 
   void observe(std::size_t source, Observation::Kind kind) {
     const Observation observation{
-        kind, engine_.now(), [this](HostId host) { return engine_.queue_length(host); }, host_on_, link_on_};
+        kind, engine_.now(), [this](HostId host) { return seen_queue_length(host); }, host_on_, link_on_};
     std::optional<Plan> plan = policies_[source]->replan(problem(source), observation);
     if (!plan) return;
     programs_[source] = compile(std::move(*plan), source);
     ++trace_.replans;
+  }
+
+  // Queue lengths are logged only where they are seen with delay.
+  void log_queue(HostId host) {
+    if (spec_.observe_delay_s == 0) return;
+    auto& log = queue_log_[static_cast<std::size_t>(host)];
+    log.emplace_back(engine_.now(), engine_.queue_length(host));
+    while (log.size() > 1 && log[1].first <= engine_.now() - spec_.observe_delay_s) log.pop_front();
+  }
+
+  int seen_queue_length(HostId host) const {
+    if (spec_.observe_delay_s == 0) return engine_.queue_length(host);
+    int length = 0;
+    for (const auto& [date, logged] : queue_log_[static_cast<std::size_t>(host)]) {
+      if (date <= engine_.now() - spec_.observe_delay_s) length = logged;
+    }
+    return length;
   }
 
   void observe_all(Observation::Kind kind) {
@@ -285,7 +341,11 @@ class Simulation {
   }
 
   // `path`: what the request has been through already.
-  void try_request(std::uint64_t request, const std::shared_ptr<const Program>& program, const Path& path) {
+  void try_request(std::uint64_t request, const std::shared_ptr<Program>& program, const Path& path) {
+    const Body& body = body_of(request, *program);
+    trace_.requests[request].exit = body.exit;
+    trace_.requests[request].accuracy = body.accuracy;
+    if (!body.answers) return recover(request, *program, path);
     int slot = static_cast<int>(running_.size());
     if (free_slots_.empty()) {
       running_.emplace_back();
@@ -297,16 +357,31 @@ class Simulation {
     attempts_.push_back({request, slot});
     Running& running = running_[static_cast<std::size_t>(slot)];
     running.program = program;
-    running.body = &*std::ranges::find_if(
-        program->bodies, [&](const Body& body) { return exit_draw_[request] < body.rate_up_to; });
-    const std::vector<Activity>& activities = running.body->activities;
-    trace_.requests[request].exit = running.body->exit;
+    running.body = &body;
+    const std::vector<Activity>& activities = body.activities;
     running.lost = false;
     running.under_way = 0;
     running.waits_for.resize(activities.size());
     for (std::size_t i = 0; i < activities.size(); ++i) running.waits_for[i] = activities[i].waits_for;
     running.path.assign(activities.size(), path);
     for (const int root : running.body->roots) start(attempt, running, root);
+  }
+
+  // Draws which hosts work for this try; where the request stops was drawn when it arrived.
+  const Body& body_of(std::uint64_t request, Program& program) {
+    const auto source = static_cast<std::size_t>(trace_.requests[request].source);
+    const std::vector<Body>* by_exit = &program.bodies;
+    if (!spec_.survival.empty()) {
+      std::vector<bool> works;
+      for (const double p : spec_.survival) works.push_back(p >= 1 || failure_draws_[source].uniform() < p);
+      if (std::ranges::count(works, false) > 0) {
+        const auto [found, is_new] = program.without.try_emplace(works);
+        if (is_new) found->second = bodies(program.plan, spec_.sources[source], works);
+        by_exit = &found->second;
+      }
+    }
+    return *std::ranges::find_if(*by_exit,
+                                 [&](const Body& body) { return exit_draw_[request] < body.rate_up_to; });
   }
 
   Running& running_of(std::uint64_t attempt) {
@@ -321,6 +396,7 @@ class Simulation {
       engine_.transfer(*activity.route, activity.from, activity.to, activity.bytes, tag);
     } else {
       engine_.compute(activity.host, activity.seconds, tag);
+      log_queue(activity.host);
     }
   }
 
@@ -328,6 +404,7 @@ class Simulation {
     Running& running = running_of(c.tag.request);
     const Activity& activity = running.body->activities[c.tag.step];
     Path& path = running.path[c.tag.step];
+    log_queue(activity.host);
     path.queue_s += c.started_s - c.queued_s;
     path.compute_s += c.ended_s - c.started_s;
     if (spec_.record_intervals) {
@@ -405,9 +482,8 @@ class Simulation {
                          restart.path);
     }
     for (const auto& fallback : restart.fallbacks) {
-      const bool usable = std::ranges::all_of(fallback->plan.pieces, [this](const Piece& piece) {
-        return host_on_[static_cast<std::size_t>(piece.host)] != 0;
-      });
+      const bool usable = std::ranges::all_of(
+          fallback->plan.pieces, [this](const Piece& piece) { return engine_.host_on(piece.host); });
       if (usable) return try_request(request, fallback, restart.path);
     }
     try_later(request, restart.path);
@@ -469,6 +545,12 @@ class Simulation {
         case kRestartStep:
           restart(tag.request);
           break;
+        case kSeeStep: {
+          const Change change = unseen_.front();
+          unseen_.pop_front();
+          see(change);
+          break;
+        }
       }
     });
   }
@@ -481,29 +563,51 @@ class Simulation {
 
   void on_changed(const Change& change) {
     guarded([&] {
-      const auto target = static_cast<std::size_t>(change.target);
-      if (change.kind == Change::Kind::kBandwidth) {
-        bandwidth_[target] = change.value;
-        if (change.trace >= 0) {
-          const auto index = static_cast<std::size_t>(change.trace);
-          announce_trace_step(index, spec_.bandwidth_traces[index].second.next_change(engine_.now()));
-        }
-        return;
+      if (change.kind == Change::Kind::kBandwidth && change.trace >= 0) {
+        const auto index = static_cast<std::size_t>(change.trace);
+        announce_trace_step(index, spec_.bandwidth_traces[index].second.next_change(engine_.now()));
       }
-      if (change.kind == Change::Kind::kLinkState) link_on_[target] = change.value != 0;
-      if (change.kind == Change::Kind::kHostState) host_on_[target] = change.value != 0;
-      if (facts_.watches_platform) observe_all(Observation::Kind::kPlatform);
+      if (spec_.observe_delay_s == 0) return see(change);
+      unseen_.push_back(change);
+      engine_.at(engine_.now() + spec_.observe_delay_s, {0, kSeeStep});
     });
+  }
+
+  // What policies know of a change.
+  void see(const Change& change) {
+    const auto target = static_cast<std::size_t>(change.target);
+    switch (change.kind) {
+      case Change::Kind::kBandwidth:
+        bandwidth_[target] = change.value;
+        break;
+      case Change::Kind::kPowerState:
+        power_state_[target] = static_cast<int>(change.value);
+        if (facts_.watches_load) observe_all(Observation::Kind::kLoad);
+        break;
+      case Change::Kind::kLinkState:
+        link_on_[target] = change.value != 0;
+        if (facts_.watches_platform) observe_all(Observation::Kind::kPlatform);
+        break;
+      case Change::Kind::kHostState:
+        host_on_[target] = change.value != 0;
+        if (facts_.watches_platform) observe_all(Observation::Kind::kPlatform);
+        break;
+    }
   }
 
   const RunSpec& spec_;
   const PolicyFacts& facts_;
   Engine engine_;
-  std::vector<double> bandwidth_;  // as now
+  // As policies see them.
+  std::vector<double> bandwidth_;
   std::vector<char> link_on_, host_on_;
-  std::vector<std::unique_ptr<Policy>> policies_;         // (n_sources)
-  std::vector<ArrivalDates> dates_;                       // (n_sources)
-  std::vector<std::shared_ptr<const Program>> programs_;  // (n_sources)
+  std::vector<int> power_state_;
+  std::deque<Change> unseen_;
+  std::vector<std::deque<std::pair<double, int>>> queue_log_;  // (n_hosts) of (date, length)
+  std::vector<std::vector<double>> arrivals_s_;                // (n_sources), where the policy knows them
+  std::vector<std::unique_ptr<Policy>> policies_;              // (n_sources)
+  std::vector<ArrivalDates> dates_;                            // (n_sources)
+  std::vector<std::shared_ptr<Program>> programs_;             // (n_sources)
   std::map<std::pair<HostId, std::vector<LayerId>>, std::vector<double>> seconds_;
   std::map<std::pair<HostId, double>, std::vector<double>> coding_seconds_;
   std::vector<Running> running_;
@@ -514,13 +618,13 @@ class Simulation {
   };
   std::vector<Attempt> attempts_;  // an activity's tag names its attempt
   struct Restart {
-    std::vector<std::shared_ptr<const Program>> fallbacks;  // none: the source's plan of then
+    std::vector<std::shared_ptr<Program>> fallbacks;  // none: the source's plan of then
     Path path;
   };
-  std::map<std::uint64_t, Restart> restarts_;  // by request, those that wait
-  std::map<std::uint64_t, int> retries_;       // by request, those that were lost
-  std::vector<Random> exit_draws_;             // (n_sources)
-  std::vector<double> exit_draw_;              // by request, [0, 1)
+  std::map<std::uint64_t, Restart> restarts_;       // by request, those that wait
+  std::map<std::uint64_t, int> retries_;            // by request, those that were lost
+  std::vector<Random> exit_draws_, failure_draws_;  // (n_sources)
+  std::vector<double> exit_draw_;                   // by request, [0, 1)
   std::int64_t announced_ = 0, ended_ = 0;
   Trace trace_;
   std::exception_ptr failure_;

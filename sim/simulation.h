@@ -39,7 +39,11 @@ struct RunSpec {
   int retries =
       0;  ///< times that a request that a failure lost starts again, where its plan has no fallbacks
   double retry_wait_s = 0;
-  double observe_every_s = 1;  ///< how often bandwidth is measured for policies that watch it
+  std::vector<double> survival;          ///< (n_hosts) probability that a host works, drawn for each try of a
+                                         ///< request; empty: all do
+  std::optional<double> guess_accuracy;  ///< what a lost request counts as in the accuracy; none: not at all
+  double observe_every_s = 1;            ///< how often bandwidth is measured for policies that watch it
+  double observe_delay_s = 0;            ///< how old what policies see of links, hosts and queues is
   std::uint64_t seed = 1;
   EngineOptions engine;
   bool record_intervals = false;

@@ -163,6 +163,7 @@ Json plan_json(const RunSpec& spec, const Plan& plan) {
   Json out = {{"exit", plan.exit + 1}, {"pieces", pieces}, {"decision", plan.decision}};
   if (!transforms.empty()) out["transforms"] = transforms;
   if (!plan.exit_rates.empty()) out["exit_rates"] = plan.exit_rates;
+  if (!plan.exit_accuracies.empty()) out["exit_accuracies"] = plan.exit_accuracies;
   for (const Plan& fallback : plan.fallbacks) out["fallbacks"].push_back(plan_json(spec, fallback));
   return out;
 }

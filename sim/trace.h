@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct RequestRecord {
   int source = 0;  ///< index into RunSpec::sources
   int exit = 0;
   int failures = 0;  ///< times that a failure of a host or link lost it
+  std::optional<double> accuracy =
+      {};  ///< of its exit, with what its plan computed; none: nobody published it
   RequestState state = RequestState::kInFlight;
   double arrival_s = 0;
   double end_s = 0;

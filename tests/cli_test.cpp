@@ -195,8 +195,9 @@ TEST_CASE("cli: results.json has the keys of its contract") {
     CHECK(keys(run["plan"]) == Keys{"exit", "pieces", "decision"});
     const Json& metrics = run["metrics"];
     CHECK(keys(metrics) == Keys{"requests", "latency_s", "compute_s", "transfer_s", "queue_s",
-                                "throughput_per_s", "deadline_miss_ratio", "accuracy", "energy_j", "bytes",
-                                "memory_bytes", "cost_usd", "replans", "failures", "exits"});
+                                "throughput_per_s", "deadline_miss_ratio", "accuracy", "accuracy_in_time",
+                                "energy_j", "bytes", "memory_bytes", "cost_usd", "replans", "failures",
+                                "exits"});
     CHECK(keys(metrics["requests"]) == Keys{"arrived", "completed", "lost", "in_flight"});
     CHECK(keys(metrics["latency_s"]) == Keys{"mean", "ci95", "p50", "p95", "p99", "max"});
     CHECK(keys(metrics["energy_j"]) == Keys{"total", "per_host", "radio"});
@@ -213,6 +214,27 @@ TEST_CASE("cli: results.json has the keys of its contract") {
   const Finished out = run_cdisim({"e.json", "--out", "results/nested", "--quiet"}, folder.path());
   CHECK(out.code == 0);
   CHECK(slurp(folder / "results/nested/results.json") == text);
+}
+
+TEST_CASE("cli: load, failures by chance, sensors") {
+  const TempFolder folder;
+  const auto metrics = [&](const std::string& patch, std::size_t run = 0) {
+    write_pencil_run(folder, patch);
+    return succeed_json({"e.json", "--json"}, folder.path())["runs"][run]["metrics"];
+  };
+  // 2.5 Mflop at 1 Gflop/s, of which others take 0.75; from 5 ms on half: requests of 10, 5, 5 and 5 ms.
+  CHECK(metrics(R"({"/hosts": {"device": {"load": 0.75}}})")["latency_s"]["mean"].get<double>() ==
+        doctest::Approx(10e-3));
+  const Json later = metrics(R"({"/hosts": {"device": {"load": [{"at": "5ms", "load": 0.5}]}}})");
+  CHECK(later["latency_s"]["mean"].get<double>() == doctest::Approx((2.5 + 2.5 + 5 + 5) / 4 * 1e-3));
+  // A host that never works: every request is lost, and whoever guesses is right in one of ten.
+  const Json lost = metrics(R"({"/hosts": {"device": {"survival": 0}},
+                                "/on_failure": {"guess_accuracy": 0.1}, "/arrivals/think": "1s"})");
+  CHECK(lost["requests"] == Json({{"arrived", 4}, {"completed", 0}, {"lost", 4}, {"in_flight", 0}}));
+  CHECK(lost["accuracy"].get<double>() == doctest::Approx(0.1));
+  // The server's own sensor: no input travels, only the 1 kB result.
+  const Json seen = metrics(R"({"/sensors": {"fc_1": "server"}, "/policies": [{"name": "edge_only"}]})");
+  CHECK(seen["bytes"]["total"] == 4 * 1000);
 }
 
 TEST_CASE("cli: requests.csv has a row a request whose times add up") {
@@ -644,6 +666,20 @@ TEST_CASE("cli: keys, types and units that are refused") {
        R"({"/links/net/latency": "1e308d"})",
        {"e.json: /links/net/latency: ", "\"1e308d\""}},
       {"negative bytes", R"({"/wire": {"input_bytes": -1}})", {"e.json: /wire/input_bytes: -1"}},
+      {"sensor of no layer",
+       R"({"/sensors": {"fc_2": "device"}})",
+       {"e.json: /sensors/fc_2: ", "no layer of \"chain3\" that reads the input", "fc_1"}},
+      {"sensor on no host", R"({"/sensors": {"fc_1": "devise"}})", {"e.json: /sensors/fc_1: ", "device"}},
+      {"all of a processor", R"({"/hosts": {"server": {"load": 1}}})", {"e.json: /hosts/server/load: 1"}},
+      {"load without a date",
+       R"({"/hosts": {"server": {"load": [{"load": 0.5}]}}})",
+       {"e.json: /hosts/server/load/0: ", "\"at\" is missing"}},
+      {"no probability",
+       R"({"/hosts": {"server": {"survival": 1.5}}})",
+       {"e.json: /hosts/server/survival: 1.5"}},
+      {"no accuracy",
+       R"({"/on_failure": {"guess_accuracy": -0.1}})",
+       {"e.json: /on_failure/guess_accuracy: -0.1"}},
       {"name of two lines", R"({"/name": "a\nb"})", {"e.json: /name: "}},
       {"label of two lines", R"({"/policies/0/label": "a\nb"})", {"e.json: /policies/0/label: "}},
   });

@@ -698,6 +698,53 @@ TEST_CASE("layer graph: exits") {
         "g: /exits/0/accuracy: 78.2: must lie within [0, 1]");
 }
 
+TEST_CASE("layer graph: accuracy while layers are missing, and what exits do at thresholds") {
+  // a and b feed c, which adds what is there.
+  const std::string layers = relu("a", "input") + "," + relu("b", "input") + "," +
+                             R"({"name": "c", "kind": "add", "inputs": ["a", "b"], "absent": "skip"})";
+  const auto with = [](const std::string& rows, const std::string& more = "") {
+    return R"(, "exits": [{"name": "x", "layer": "c", "accuracy": 0.9, "accuracy_source": "s",
+              "accuracy_without": [)" +
+           rows + "]}]" + more;
+  };
+  const std::string rows = R"({"absent": ["a"], "accuracy": 0.6}, {"absent": ["b", "a"], "accuracy": 0.1})";
+  const LayerGraph g = graph(layers, "[1]", with(rows));
+  CHECK(g.layer(2).absent == Absent::kSkip);
+  CHECK(g.layer(0).absent == Absent::kRefuse);
+  const Exit& exit = g.exits()[0];
+  CHECK(exit.accuracy_with({true, true, true}) == 0.9);
+  CHECK(exit.accuracy_with({false, true, true}) == 0.6);
+  CHECK(exit.accuracy_with({false, false, false}) == 0.1);
+  CHECK(exit.accuracy_with({true, false, true}) == std::nullopt);  // no row says it
+  CHECK(
+      error_of(layers, "[1]", with(R"({"absent": ["a"], "accuracy": 0.6}, {"absent": ["a"], "accuracy": 0})"))
+          .find("stands twice") != std::string::npos);
+  CHECK(error_of(layers, "[1]", with(R"({"absent": ["d"], "accuracy": 0.6})"))
+            .starts_with("g: /exits/0/accuracy_without/0/absent/0: \"d\" is unknown"));
+  CHECK(error_of(R"({"name": "r", "kind": "relu", "inputs": ["input"], "absent": "skip"})").find("absent") !=
+        std::string::npos);
+
+  const auto thresholds = [&](const std::string& list) {
+    return with(rows, R"(, "thresholds": [)" + list + "]");
+  };
+  const std::string low = R"({"threshold": 0.5, "rates": [1], "accuracies": [0.8], "source": "t"})";
+  const LayerGraph t = graph(layers, "[1]", thresholds(low));
+  REQUIRE(t.thresholds().size() == 1);
+  CHECK(t.thresholds()[0].value == 0.5);
+  CHECK(t.thresholds()[0].accuracies == std::vector<double>{0.8});
+  CHECK(error_of(layers, "[1]", thresholds(low + "," + low)) ==
+        "g: /thresholds/1/threshold: 0.5: does not ascend");
+  CHECK(error_of(layers, "[1]",
+                 thresholds(R"({"threshold": 0.5, "rates": [0.5], "accuracies": [0.8], "source": "t"})"))
+            .find("sum to 0.5, not to 1") != std::string::npos);
+  CHECK(error_of(layers, "[1]",
+                 thresholds(R"({"threshold": 0.5, "rates": [0.5, 0.5], "accuracies": [0.8], "source": "t"})"))
+            .find("has 2 values for 1 exits") != std::string::npos);
+  // What is written is read again as the same.
+  CHECK(LayerGraph::parse(parse_json(t.text(), "g"), "g").text() == t.text());
+  CHECK(parse_json(t.text(), "g") == t.to_json());
+}
+
 TEST_CASE("layer graph: the head of the file") {
   const auto error = [](const std::string& text) {
     try {

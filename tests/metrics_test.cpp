@@ -35,6 +35,7 @@ struct Scene {
   void completed(double arrival_s, double compute_s, double transfer_s, double queue_s, int exit = kFull) {
     trace.requests.push_back({.source = 0,
                               .exit = exit,
+                              .accuracy = graph.exits()[static_cast<std::size_t>(exit)].accuracy,
                               .state = RequestState::kCompleted,
                               .arrival_s = arrival_s,
                               .end_s = arrival_s + compute_s + transfer_s + queue_s,
@@ -237,9 +238,30 @@ TEST_CASE("metrics: accuracy is that of the exits taken") {
 
   // chain3's exit has none.
   scene.graph = LayerGraph::load(kFixtures + "chain3.json");
-  for (RequestRecord& request : scene.trace.requests) request.exit = 0;
+  for (RequestRecord& request : scene.trace.requests) {
+    request.exit = 0;
+    request.accuracy.reset();
+  }
   CHECK(scene.metrics()["accuracy"].is_null());
+  CHECK(scene.metrics()["accuracy_in_time"].is_null());
   CHECK(scene.metrics()["requests"]["completed"] == 3);
+}
+
+TEST_CASE("metrics: accuracy of what is late, and of what is lost") {
+  // In time 0.7; late 0.8; one lost, one in flight, which counts nowhere.
+  Scene scene;
+  scene.trace.end_s = 10;
+  scene.spec.deadline_s = 2;
+  scene.completed(0, 1, 0, 0, kEarly);
+  scene.completed(0, 3, 0, 0, kFull);
+  scene.unfinished(0, RequestState::kLost);
+  scene.unfinished(0, RequestState::kInFlight);
+  CHECK(scene.metrics()["accuracy"] == near((0.7 + 0.8) / 2));
+  CHECK(scene.metrics()["accuracy_in_time"] == near(0.7 / 3));
+  // Who gets no answer guesses one class of ten.
+  scene.spec.guess_accuracy = 0.1;
+  CHECK(scene.metrics()["accuracy"] == near((0.7 + 0.8 + 0.1) / 3));
+  CHECK(scene.metrics()["accuracy_in_time"] == near(0.7 / 3));
 }
 
 TEST_CASE("metrics: energy, bytes and cost") {

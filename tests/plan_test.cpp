@@ -278,6 +278,68 @@ TEST_CASE("plan: exit rates") {
   CHECK(refusal(diamond(), plan) == kRefused + "layer \"early_head\" is computed 1 times, not 0");
 }
 
+TEST_CASE("plan: exit accuracies") {
+  Plan plan = plan_of({{{0, 5}, kDevice}, {{1, 2, 3, 4}, kServer}}, 1);
+  plan.exit_rates = {0.25, 0.75};
+  plan.exit_accuracies = {0.9, 0.8};
+  CHECK(refusal(diamond(), plan) == "accepted");
+  CHECK(stopped_at(diamond(), plan, 0).exit_accuracies == std::vector<double>{0.9});
+  for (const std::vector<double>& wrong : {std::vector<double>{0.9}, {0.9, 1.1}}) {
+    plan.exit_accuracies = wrong;
+    CHECK(refusal(diamond(), plan) == kRefused + "its exit accuracies are not 2 shares");
+  }
+}
+
+TEST_CASE("plan: layers that read a sensor run where it is, and their input does not travel") {
+  // a and b read the input; c joins them and the input itself, which comes from the source: 10 * 4 B each.
+  const LayerGraph graph = two_readers();
+  const WireFormat wire{.sensors = {{0, kDevice}, {1, kServer}}};
+  const Plan plan = plan_of({{{0}, kDevice}, {{1}, kServer}, {{2}, kServer}});
+  CHECK(equal(plan_edges(graph, wire, plan), {{-1, 2, 40}, {0, 2, 40}, {1, 2, 40}, {2, -1, 160}}));
+  CHECK_NOTHROW(check_plan(graph, pencil(), kDevice, wire, plan, "policy p"));
+  const Plan elsewhere = plan_of({{{0, 1}, kDevice}, {{2}, kServer}});
+  try {
+    check_plan(graph, pencil(), kDevice, wire, elsewhere, "policy p");
+    FAIL("the plan was accepted");
+  } catch (const InputError& error) {
+    CHECK(error.what() == kRefused + "layer \"b\" reads a sensor of \"server\" and cannot run on \"device\"");
+  }
+}
+
+TEST_CASE("plan: what survives a failure") {
+  // stem 0 -> left 1, right 2 -> join 3, which is told what to do without one of them.
+  const auto graph = [](const std::string& absent) {
+    Json json = diamond().to_json();
+    json["layers"][3]["absent"] = absent;
+    return LayerGraph::parse(json, "diamond.json");
+  };
+  const Plan plan = plan_of({{{0, 2}, kDevice}, {{1}, kServer}, {{3, 4}, kDevice}}, 1);
+  const std::vector<bool> no_server{true, false};
+  const std::vector<bool> all{true, true}, none{false, false};
+  // Without left nothing behind it runs, and no result returns.
+  const LayerGraph refuse = graph("refuse");
+  CHECK(surviving(refuse, plan, no_server).pieces[2].layers.empty());
+  CHECK(equal(plan_edges(refuse, {}, surviving(refuse, plan, no_server)), {{-1, 0, 128}}));
+  CHECK(computed_layers(refuse, surviving(refuse, plan, no_server)) ==
+        std::vector<bool>{true, false, true, false, false, false});
+  // join takes right alone: 4 * 4 * 4 * 4 B.
+  const LayerGraph skip = graph("skip");
+  CHECK(computed_layers(skip, surviving(skip, plan, no_server)) ==
+        std::vector<bool>{true, false, true, true, true, false});
+  CHECK(equal(plan_edges(skip, {}, surviving(skip, plan, no_server)),
+              {{-1, 0, 128}, {0, 2, 256}, {2, -1, 40}}));
+  CHECK(equal(plan_edges(skip, {}, surviving(skip, plan, all)),
+              {{-1, 0, 128}, {0, 1, 256}, {0, 2, 256}, {1, 2, 256}, {2, -1, 40}}));
+  // A switch reads left, its first input; right only where left is missing.
+  const LayerGraph switched = graph("switch");
+  CHECK(equal(plan_edges(switched, {}, surviving(switched, plan, all)),
+              {{-1, 0, 128}, {0, 1, 256}, {1, 2, 256}, {2, -1, 40}}));
+  CHECK(equal(plan_edges(switched, {}, surviving(switched, plan, no_server)),
+              {{-1, 0, 128}, {0, 2, 256}, {2, -1, 40}}));
+  // Where both are missing nothing can be joined.
+  CHECK(plan_edges(skip, {}, surviving(skip, plan, none)).empty());
+}
+
 TEST_CASE("plan: fallbacks are plans, without fallbacks") {
   Plan plan = plan_of({{{0}, kDevice}, {{1, 2}, kServer}});
   plan.fallbacks = {plan_of({{{0, 1, 2}, kDevice}})};

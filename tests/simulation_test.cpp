@@ -142,7 +142,8 @@ Json to_json(const Trace& trace) {
   out["requests"] = out["intervals"] = out["hosts"] = Json::array();
   for (const RequestRecord& r : trace.requests) {
     out["requests"].push_back({r.source, r.exit, r.failures, static_cast<int>(r.state), r.arrival_s, r.end_s,
-                               r.compute_s, r.transfer_s, r.queue_s});
+                               r.compute_s, r.transfer_s, r.queue_s,
+                               r.accuracy ? Json(*r.accuracy) : Json()});
   }
   for (const Interval& i : trace.intervals) {
     out["intervals"].push_back(
@@ -160,7 +161,8 @@ Trace from_json(const Json& json) {
   out.replans = json["replans"];
   for (const Json& r : json["requests"]) {
     out.requests.push_back(
-        {r[0], r[1], r[2], static_cast<RequestState>(r[3].get<int>()), r[4], r[5], r[6], r[7], r[8]});
+        {r[0], r[1], r[2], {}, static_cast<RequestState>(r[3].get<int>()), r[4], r[5], r[6], r[7], r[8]});
+    if (!r[9].is_null()) out.requests.back().accuracy = r[9].get<double>();
   }
   for (const Json& i : json["intervals"]) {
     out.intervals.push_back({static_cast<Interval::Kind>(i[0].get<int>()), i[1], i[2], i[3], i[4], i[5]});
@@ -986,6 +988,99 @@ TEST_CASE("simulation: requests stop at exits by chance, and what lies behind an
   CHECK(latency(run(c), 0) == exactly(2.12));
 }
 
+// Two sensors' layers a and b, 1 Gflop and 1 MB out each, and their sum c: 250000 additions.
+LayerGraph two_sensors(const std::string& absent) {
+  const std::string text = R"({"schema": 1, "name": "g", "source": "test", "precision": "fp32",
+    "input": {"shape": [20, 50, 50]}, "layers": [
+      {"name": "a", "inputs": ["input"], )" +
+                           kToWide + R"(}, {"name": "b", "inputs": ["input"], )" + kToWide +
+                           R"(}, {"name": "c", "kind": "add", "inputs": ["a", "b"], "absent": ")" + absent +
+                           R"("}],
+    "exits": [{"name": "x", "layer": "c", "accuracy": 0.9, "accuracy_source": "s",
+               "accuracy_without": [{"absent": ["a"], "accuracy": 0.6}, {"absent": ["b"], "accuracy": 0.5}]}]})";
+  return LayerGraph::parse(parse_json(text, "g.json"), "g.json");
+}
+
+// The sensors on d0 and d1, the sum on the edge server.
+Case sensors(const std::string& absent) {
+  Case c(star(), two_sensors(absent), kD0, plan_of({{{0}, kD0}, {{1}, kD1}, {{2}, kEdge}}));
+  c.spec.wire.sensors = {{0, kD0}, {1, kD1}};
+  return c;
+}
+
+TEST_CASE("simulation: several sensors feed one inference") {
+  // Each device computes 1 s on what its own sensor saw; then 1 MB at 1 MB/s: after 6 ms from d0, 7 ms from
+  // d1. The sum of 250000 elements takes 25 us at 10 Gf, the empty result 6 ms.
+  const Trace t = run(sensors("refuse"));
+  CHECK(latency(t) == exactly(1 + 0.007 + 1 + 25e-6 + 0.006));
+  CHECK(t.link_bytes[0] == exactly(1e6));
+  CHECK(t.link_bytes[1] == exactly(1e6));
+  CHECK(*t.requests[0].accuracy == exactly(0.9));
+}
+
+TEST_CASE("simulation: hosts that never work leave a smaller network, or a lost request") {
+  // Without d1 the sum has one summand and does nothing: 1 + 1.006 + 0.006.
+  Case c = sensors("skip");
+  c.spec.survival = {1, 1, 0, 1};
+  const Trace t = run(c);
+  CHECK(latency(t) == exactly(1 + 1.006 + 25e-6 + 0.006));
+  CHECK(*t.requests[0].accuracy == exactly(0.5));
+  CHECK(t.link_bytes[1] == 0);
+  // A join that needs both: lost at once, and as often as it may try.
+  Case needs_both = sensors("refuse");
+  needs_both.spec.survival = c.spec.survival;
+  needs_both.spec.retries = 2;
+  needs_both.spec.retry_wait_s = 0.5;
+  const Trace lost = run(needs_both);
+  CHECK(lost.requests[0].state == RequestState::kLost);
+  CHECK(lost.requests[0].failures == 3);
+  CHECK(lost.requests[0].end_s == exactly(1));
+}
+
+TEST_CASE("simulation: hosts that work by chance") {
+  // d0 works for 0.8, d1 for 0.5 of the tries. Of 400 requests 0.4 are complete, 0.4 lack b, 0.1 lack a and
+  // 0.1 get nothing: 160, 160, 40, 40 with standard deviations below 10.
+  Case c = sensors("skip");
+  c.spec.survival = {1, 0.8, 0.5, 1};
+  c.spec.requests = 400;
+  const Trace t = run(c);
+  std::map<double, int> seen;
+  for (const RequestRecord& r : t.requests) ++seen[r.state == RequestState::kLost ? 0 : *r.accuracy];
+  REQUIRE(seen.size() == 4);
+  CHECK(std::abs(seen[0.9] - 160) < 40);
+  CHECK(std::abs(seen[0.5] - 160) < 40);
+  CHECK(std::abs(seen[0.6] - 40) < 25);
+  CHECK(std::abs(seen[0] - 40) < 25);
+  CHECK(count(t, RequestState::kCompleted) + count(t, RequestState::kLost) == 400);
+  // A second try saves nine of ten: 0.01 of 400 stay lost.
+  c.spec.retries = 1;
+  const Trace tried = run(c);
+  CHECK(count(tried, RequestState::kLost) < 12);
+  CHECK(count(tried, RequestState::kCompleted) + count(tried, RequestState::kLost) == 400);
+  // The seed decides.
+  CHECK(difference(t, [&] {
+          c.spec.retries = 0;
+          return run(c);
+        }()) == "");
+  c.spec.seed = 2;
+  CHECK(difference(t, [&] {
+          c.spec.retries = 0;
+          return run(c);
+        }()) != "");
+}
+
+TEST_CASE("simulation: a plan's own exit accuracies") {
+  const LayerGraph graph = early_exit();
+  const LayerId a = graph.find("a"), b = graph.find("b"), e = graph.find("e");
+  Plan plan = plan_of({{{a, b, e}, kDevice}});
+  plan.exit = 1;
+  plan.exit_rates = {0.5, 0.5};
+  plan.exit_accuracies = {0.7, 0.8};
+  Case c(pencil(), graph, kDevice, plan);
+  c.spec.requests = 50;
+  for (const RequestRecord& r : run(c).requests) CHECK(r.accuracy == (r.exit == 0 ? 0.7 : 0.8));
+}
+
 TEST_CASE("simulation: the exits that are drawn do not depend on the plan") {
   // The same requests stop early whether the server is used or not.
   const LayerGraph graph = early_exit();
@@ -1231,6 +1326,81 @@ TEST_CASE("simulation: a policy that watches the platform") {
   CHECK(latency(t, 1) == exactly(2));  // keeps the plan with which it began
   CHECK(latency(t, 2) == exactly(0.42));
   CHECK(t.replans == 2);
+}
+
+TEST_CASE("simulation: what policies see is as old as the observation's delay") {
+  // As above, seen 1.5 s later: off at 1.6, on at 3.5. The second (1.1) is sent and lost at once, and so is
+  // the third, 1 s after it (2.1 as the source waits 1 s after a loss): no, by then the link is seen off, so
+  // it stays on the device from 2.1 to 4.1; the fourth goes away.
+  Case c = watching();
+  c.facts.watches_platform = true;
+  c.spec.requests = 4;
+  c.spec.observe_delay_s = 1.5;
+  c.spec.changes = {{0.1, Change::Kind::kLinkState, kNet, 0}, {2, Change::Kind::kLinkState, kNet, 1}};
+  const Trace t = run(c);
+  REQUIRE(t.requests.size() == 4);
+  CHECK(t.requests[0].state == RequestState::kLost);
+  CHECK(t.requests[1].state == RequestState::kLost);
+  CHECK(t.requests[1].arrival_s == exactly(1.1));
+  CHECK(t.requests[2].arrival_s == exactly(2.1));
+  CHECK(latency(t, 2) == exactly(2));
+  CHECK(latency(t, 3) == exactly(0.42));
+  CHECK(t.replans == 2);
+}
+
+TEST_CASE("simulation: queues are seen with delay") {
+  // The server computes from 0.21 to 0.41. Seen 0.5 s late, the request at 0.3 finds it idle and waits there
+  // (0.3 + 0.21 = 0.51 is after 0.41, so it does not wait), the one at 0.8 finds it as it was at 0.3: busy.
+  Case c = watching();
+  c.facts.watches_arrivals = true;
+  c.spec.observe_delay_s = 0.5;
+  c.arrive({0, 0.3, 0.8});
+  const Trace t = run(c);
+  CHECK(t.requests[1].compute_s == exactly(0.2));
+  CHECK(t.requests[2].compute_s == exactly(2));
+}
+
+TEST_CASE("simulation: a policy that watches the load sees the power state") {
+  // The device is half as fast from 0.5 on; the policy then goes to the server: 0.42.
+  class Loaded : public Policy {
+   public:
+    Plan plan(const Problem&) override { return plan_of({{{0, 1}, kDevice}}); }
+    std::optional<Plan> replan(const Problem& problem, const Observation& observation) override {
+      CHECK(observation.kind == Observation::Kind::kLoad);
+      CHECK(problem.slowdown(kDevice) == exactly(2));
+      return plan_of({{{0, 1}, kServer}});
+    }
+  };
+  Case c(pencil(), two_layers(), kDevice, plan_of({}));
+  Host& device = c.platform.edit_host(kDevice);
+  device.power_states.push_back(device.power_states[0]);
+  device.power_states[1].speed_flop_per_s /= 2;
+  c.make_policy = [] { return std::make_unique<Loaded>(); };
+  c.facts.watches_load = true;
+  c.arrive({0, 10});
+  c.spec.changes = {{0.5, Change::Kind::kPowerState, kDevice, 1}};
+  const Trace t = run(c);
+  CHECK(latency(t, 0) == exactly(0.5 + 1.5 * 2));
+  CHECK(latency(t, 1) == exactly(0.42));
+  CHECK(t.replans == 1);
+}
+
+TEST_CASE("simulation: an offline policy knows the arrivals to come") {
+  // It goes away where more than two requests will arrive.
+  class Offline : public Policy {
+   public:
+    Plan plan(const Problem& problem) override {
+      return plan_of({{{0, 1}, problem.arrivals_s.size() > 2 ? kServer : kDevice}});
+    }
+  };
+  Case c(pencil(), two_layers(), kDevice, plan_of({}));
+  c.make_policy = [] { return std::make_unique<Offline>(); };
+  c.arrive({0, 10, 20});
+  CHECK(latency(run(c), 0) == exactly(2));  // nobody told it
+  c.facts.knows_arrivals = true;
+  CHECK(latency(run(c), 0) == exactly(0.42));
+  c.spec.horizon_s = 15;  // the third comes after the end
+  CHECK(latency(run(c), 0) == exactly(2));
 }
 
 TEST_CASE("simulation: a policy that watches the bandwidth") {

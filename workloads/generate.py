@@ -43,7 +43,7 @@ class Graph:
         self.name, self.source, self.precision = name, source, precision
         self.shapes = {"input": list(input_shape)}
         self.last = "input"
-        self.layers, self.exits, self.row = [], [], None
+        self.layers, self.exits, self.thresholds, self.row = [], [], [], None
 
     # ---- layers with weights ----
 
@@ -144,8 +144,10 @@ class Graph:
     def relu(self, name, of=None):
         return self._elementwise(name, "relu", of, 1)
 
-    def function(self, name, function, flop_per_element=1, of=None):
+    def function(self, name, function, flop_per_element=1, of=None, absent=None):
         keys = {"function": function}
+        if absent:
+            keys["absent"] = absent
         if flop_per_element != 1:
             keys["flop_per_element"] = flop_per_element
         return self._elementwise(name, "elementwise", of, flop_per_element, keys)
@@ -162,17 +164,21 @@ class Graph:
     def softmax(self, name, of=None):
         return self._elementwise(name, "softmax", of, 3)
 
-    def add(self, name, of):
-        return self._elementwise(name, "add", of, len(of) - 1)
+    def add(self, name, of, absent=None):
+        """absent: what it does without some of its inputs, "skip" or "switch"; None: it cannot run."""
+        return self._elementwise(name, "add", of, len(of) - 1, {"absent": absent} if absent else {})
 
     def mul(self, name, of):
         """The first factor has the product's shape."""
         return self._elementwise(name, "mul", of, len(of) - 1)
 
-    def concat(self, name, of, axis=0):
+    def concat(self, name, of, axis=0, absent=None):
         output = list(self.shapes[of[0]])
         output[axis] = sum(self.shapes[tensor][axis] for tensor in of)
-        return self._add(name, "concat", of, {"axis": axis} if axis else {}, output)
+        keys = {"axis": axis} if axis else {}
+        if absent:
+            keys["absent"] = absent
+        return self._add(name, "concat", of, keys, output)
 
     def slice(self, name, output, start=None, step=None, of=None):
         keys = {}
@@ -196,9 +202,17 @@ class Graph:
 
     # ---- the file ----
 
-    def exit(self, name, layer, accuracy=None, accuracy_source=None):
+    def exit(self, name, layer, accuracy=None, accuracy_source=None, accuracy_without=()):
+        """accuracy_without: (names of layers that are not computed, accuracy) pairs, of the accuracy_source."""
         known = {} if accuracy is None else {"accuracy": accuracy, "accuracy_source": accuracy_source}
+        if accuracy_without:
+            known["accuracy_without"] = [{"absent": list(absent), "accuracy": value}
+                                         for absent, value in accuracy_without]
         self.exits.append({"name": name, "layer": layer, **known})
+
+    def threshold(self, value, rates, accuracies, source):
+        """What the exits do at a confidence threshold: shares that stop at each, and their accuracy."""
+        self.thresholds.append({"threshold": value, "rates": rates, "accuracies": accuracies, "source": source})
 
     def table_1(self, row, parameters, size_mb, gflops, note):
         """What the survey's Table 1 prints."""
@@ -211,7 +225,7 @@ class Graph:
         if self.row:
             head["table_1"] = self.row
         members = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
-        for key, rows in (("layers", self.layers), ("exits", self.exits)):
+        for key, rows in (("layers", self.layers), ("exits", self.exits), ("thresholds", self.thresholds)):
             if rows:
                 lines = ",\n".join(f"    {json.dumps(row)}" for row in rows)
                 members.append(f'  "{key}": [\n{lines}\n  ]')

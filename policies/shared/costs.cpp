@@ -6,10 +6,7 @@ namespace cdisim {
 
 // Two layers tell the constant, without knowledge of the kind of latency model: f(a) + f(b) - f(a, b).
 PieceTimes piece_times(const Problem& problem, std::span<const LayerId> layers, HostId id) {
-  const Host& host = problem.platform.host(id);
-  // The latency model's times hold in power state 0.
-  const double slowdown = host.power_states[0].speed_flop_per_s /
-                          host.power_states[static_cast<std::size_t>(host.power_state)].speed_flop_per_s;
+  const double slowdown = problem.slowdown(id);
   PieceTimes times;
   times.layer_s.reserve(layers.size());
   for (const LayerId& layer : layers) times.layer_s.push_back(problem.compute_s({&layer, 1}, id) * slowdown);
@@ -43,7 +40,7 @@ Estimate Hop::cost(double bytes) const {
 
 double computing_power_w(const Problem& problem) {
   const Host& source = problem.platform.host(problem.source);
-  const PowerState& power = source.power_states[static_cast<std::size_t>(source.power_state)];
+  const PowerState& power = problem.state(problem.source);
   return power.epsilon_w + (power.all_cores_w - power.epsilon_w) / source.cores - power.idle_w;
 }
 
