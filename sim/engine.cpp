@@ -9,6 +9,7 @@
 #include <cmath>
 #include <deque>
 #include <limits>
+#include <map>
 #include <queue>
 #include <simgrid/kernel/Timer.hpp>
 #include <simgrid/kernel/resource/NetworkModelIntf.hpp>
@@ -125,9 +126,10 @@ struct LaterThan {
 struct Job {
   Tag tag;
   HostId host = kNone;
+  int user = kNone;  // whose share of the processor it runs on
   std::span<const double> seconds;
   double queued_s = 0, started_s = 0;
-  double left_s = 0;  // work left at `since`, seconds in power state 0
+  double left_s = 0;  // work left at `since`, seconds in power state 0 on a whole core
   double since = 0;
   std::vector<int> batch;  // the other jobs of a batch that this one leads
   int carrier = kNone;
@@ -168,8 +170,16 @@ struct Carrier {
   sg4::Link* lane = nullptr;
   // computation
   double flop = 0;
+  double bound_flop_per_s = 0;  // 0: none
   sg4::ActivityPtr activity;
   bool failed = false;
+};
+
+// A share of a processor that one user has to itself: a queue of its own, first come, first served.
+struct Reservation {
+  double share = 0;  // of a core
+  std::deque<int> queue;
+  int running = kNone;
 };
 
 struct HostState {
@@ -177,9 +187,10 @@ struct HostState {
   bool on = true;
   int power_state = 0;
   int busy_cores = 0;
-  std::deque<int> queue;        // waiting jobs
-  std::vector<int> running;     // jobs on cores, or sharing them
-  bool deadline_armed = false;  // batch: a kBatchDeadline is under way
+  std::deque<int> queue;                    // waiting jobs
+  std::vector<int> running;                 // jobs on cores, or sharing them
+  std::map<int, Reservation> reservations;  // by user
+  bool deadline_armed = false;              // batch: a kBatchDeadline is under way
   // meters
   HostMeter meter;
   double metered_to = 0;
@@ -459,6 +470,7 @@ struct Engine::Impl {
         } else {
           sg4::ExecPtr exec = sg4::this_actor::exec_init(carrier.flop);
           exec->set_host(carrier.from);
+          if (carrier.bound_flop_per_s > 0) exec->set_bound(carrier.bound_flop_per_s);
           carrier.activity = exec;
           exec->start();
           exec->wait();
@@ -509,6 +521,12 @@ struct Engine::Impl {
            h.power_states[0].speed_flop_per_s;
   }
 
+  // Seconds in power state 0 that a running job does in a second.
+  double rate(const Job& job) const {
+    const double speed = relative_speed(job.host);
+    return job.user == kNone ? speed : speed * hosts[at(job.host)].reservations.at(job.user).share;
+  }
+
   int new_job() {
     if (free_jobs.empty()) {
       jobs.emplace_back();
@@ -519,11 +537,12 @@ struct Engine::Impl {
     return index;
   }
 
-  void compute(HostId host, std::span<const double> seconds, Tag tag) {
+  void compute(HostId host, std::span<const double> seconds, Tag tag, int user) {
     const int index = new_job();
     Job& job = jobs[at(index)];
     job.tag = tag;
     job.host = host;
+    job.user = user;
     job.seconds = seconds;
     job.queued_s = job.started_s = now;
     job.running = false;
@@ -535,14 +554,25 @@ struct Engine::Impl {
       push(now, tag, EventKind::kComputed, index, job.generation);  // fails when handled: the host is off
       return;
     }
-    state.queue.push_back(index);
+    (user == kNone ? state.queue : state.reservations.at(user).queue).push_back(index);
     start_waiting(host);
+  }
+
+  // Gives a user's share of the processor to its next job.
+  void start_reserved(HostId host) {
+    for (auto& [user, reservation] : hosts[at(host)].reservations) {
+      if (reservation.running != kNone || reservation.queue.empty()) continue;
+      const int index = reservation.queue.front();
+      reservation.queue.pop_front();
+      start(index);
+    }
   }
 
   // Gives free cores to waiting jobs.
   void start_waiting(HostId host) {
     HostState& state = hosts[at(host)];
     const Host& h = platform.host(host);
+    if (state.on) start_reserved(host);
     while (state.on && !state.queue.empty()) {
       if (h.discipline == Discipline::kShared) {
         const int index = state.queue.front();
@@ -593,20 +623,55 @@ struct Engine::Impl {
     job.left_s = job.seconds[job.batch.size()];
     for (const int other : job.batch) jobs[at(other)].started_s = now;
     state.running.push_back(index);
-    ++state.busy_cores;
-    ++job.generation;
-    if (options.full_solver || host.discipline == Discipline::kShared) {
-      job.carrier = take_carrier();
-      Carrier& carrier = carriers[at(job.carrier)];
-      carrier.is_transfer = false;
-      carrier.index = index;
-      carrier.generation = job.generation;
-      carrier.from = state.host;
-      carrier.flop = job.left_s * host.power_states[0].speed_flop_per_s;
-      launch(job.carrier);
+    if (job.user == kNone) {
+      ++state.busy_cores;
     } else {
-      push(now + job.left_s / relative_speed(job.host), job.tag, EventKind::kComputed, index, job.generation);
+      state.reservations.at(job.user).running = index;
     }
+    ++job.generation;
+    if (options.full_solver || (host.discipline == Discipline::kShared && job.user == kNone)) {
+      compute_through_solver(index);
+    } else {
+      push(now + job.left_s / rate(job), job.tag, EventKind::kComputed, index, job.generation);
+    }
+  }
+
+  // What is left of a job becomes a SimGrid execution.
+  void compute_through_solver(int index) {
+    Job& job = jobs[at(index)];
+    const double speed_flop_per_s = platform.host(job.host).power_states[0].speed_flop_per_s;
+    job.carrier = take_carrier();
+    Carrier& carrier = carriers[at(job.carrier)];
+    carrier.is_transfer = false;
+    carrier.index = index;
+    carrier.generation = job.generation;
+    carrier.from = hosts[at(job.host)].host;
+    carrier.flop = job.left_s * speed_flop_per_s;
+    carrier.bound_flop_per_s = job.user == kNone ? 0 : rate(job) * speed_flop_per_s;
+    launch(job.carrier);
+  }
+
+  // `before`: the rate until now.
+  void retime_job(int index, double before) {
+    Job& job = jobs[at(index)];
+    job.left_s = std::max(0.0, job.left_s - (now - job.since) * before);
+    job.since = now;
+    ++job.generation;
+    if (job.carrier == kNone) {
+      push(now + job.left_s / rate(job), job.tag, EventKind::kComputed, index, job.generation);
+    } else {
+      cancel_carrier(job.carrier);
+      compute_through_solver(index);
+    }
+  }
+
+  void reserve(HostId host, int user, double share) {
+    meter(host);
+    Reservation& reservation = hosts[at(host)].reservations[user];
+    if (reservation.share == share) return;
+    const double before = reservation.running == kNone ? 0 : rate(jobs[at(reservation.running)]);
+    reservation.share = share;
+    if (reservation.running != kNone) retime_job(reservation.running, before);
   }
 
   void end_job(int index, double date, bool failed) {
@@ -616,7 +681,11 @@ struct Engine::Impl {
     std::vector<int> batch = std::move(job.batch);
     if (job.running) {
       meter(host);
-      --state.busy_cores;
+      if (job.user == kNone) {
+        --state.busy_cores;
+      } else {
+        state.reservations.at(job.user).running = kNone;
+      }
       std::erase(state.running, index);
     } else {
       failed = true;
@@ -642,17 +711,14 @@ struct Engine::Impl {
   void set_power_state(HostId host, int power_state) {
     HostState& state = hosts[at(host)];
     meter(host);
-    const double before = relative_speed(host);
+    std::vector<double> before;
+    for (const int index : state.running) before.push_back(rate(jobs[at(index)]));
     state.power_state = power_state;
-    const double after = relative_speed(host);
     state.host->set_pstate(static_cast<unsigned long>(power_state));
-    for (const int index : state.running) {
-      Job& job = jobs[at(index)];
-      if (job.carrier != kNone) continue;  // SimGrid re-times its own
-      job.left_s = std::max(0.0, job.left_s - (now - job.since) * before);
-      job.since = now;
-      ++job.generation;
-      push(now + job.left_s / after, job.tag, EventKind::kComputed, index, job.generation);
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      const Job& job = jobs[at(state.running[i])];
+      // SimGrid re-times its own, but for those that it was given a bound for.
+      if (job.carrier == kNone || job.user != kNone) retime_job(state.running[i], before[i]);
     }
   }
 
@@ -667,6 +733,11 @@ struct Engine::Impl {
     }
     // Everything on the host and everything to or from it fails now, in the order of the requests.
     std::vector<int> lost(state.queue.begin(), state.queue.end());
+    for (auto& [user, reservation] : state.reservations) {
+      lost.insert(lost.end(), reservation.queue.begin(), reservation.queue.end());
+      reservation.queue.clear();
+      reservation.running = kNone;
+    }
     for (const int index : lost) jobs[at(index)].started_s = now;  // they only waited
     for (const int index : state.running) {
       lost.push_back(index);
@@ -949,11 +1020,15 @@ struct Engine::Impl {
     const PowerState& power = host.power_states[at(state.power_state)];
     double watts = host.off_w;
     if (state.on) {
-      const double load = std::min(1.0, static_cast<double>(state.busy_cores) / host.cores);
+      double cores = state.busy_cores;
+      for (const auto& [user, reservation] : state.reservations) {
+        if (reservation.running != kNone) cores += reservation.share;
+      }
+      const double load = std::min(1.0, cores / host.cores);
       watts = load == 0 ? power.idle_w : power.epsilon_w + load * (power.all_cores_w - power.epsilon_w);
     }
     state.meter.energy_j += watts * span;
-    if (state.busy_cores > 0) state.meter.busy_s += span;
+    if (!state.running.empty()) state.meter.busy_s += span;
     if (host.has_radio && state.on) {
       const bool silent = state.sending == 0 && state.receiving == 0;
       const double radio_w =
@@ -1014,7 +1089,15 @@ void Engine::apply_at(const Change& change) {
 }
 
 void Engine::compute(HostId host, std::span<const double> seconds, Tag tag) {
-  impl_->compute(host, seconds, tag);
+  impl_->compute(host, seconds, tag, kNone);
+}
+
+void Engine::reserve(HostId host, int user, double share) {
+  impl_->reserve(host, user, share);
+}
+
+void Engine::compute_reserved(HostId host, std::span<const double> seconds, Tag tag, int user) {
+  impl_->compute(host, seconds, tag, user);
 }
 
 void Engine::transfer(const Route& route, HostId from, HostId to, double bytes, Tag tag) {
@@ -1035,6 +1118,7 @@ int Engine::queue_length(HostId host) const {
   const HostState& state = impl_->hosts[Impl::at(host)];
   std::size_t n = state.queue.size() + state.running.size();
   for (const int index : state.running) n += impl_->jobs[Impl::at(index)].batch.size();
+  for (const auto& [user, reservation] : state.reservations) n += reservation.queue.size();
   return static_cast<int>(n);
 }
 

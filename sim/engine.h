@@ -82,6 +82,12 @@ class Engine {
   /// fifo and shared hosts use the first. Computations with the same span may share a batch; the span must
   /// outlive the run.
   void compute(HostId host, std::span<const double> seconds, Tag tag);
+  /// Grants `user` a share, within (0, 1], of one of the host's cores from now on; what it computes there is
+  /// re-timed. The caller sees to it that the shares of a host do not exceed its cores, and that a host with
+  /// shares does nothing else.
+  void reserve(HostId host, int user, double share);
+  /// As compute(), on the user's share: seconds[0] / share, after what it has put there before.
+  void compute_reserved(HostId host, std::span<const double> seconds, Tag tag, int user);
   /// Sends bytes along the (non-empty) route; the route must outlive the run.
   void transfer(const Route& route, HostId from, HostId to, double bytes, Tag tag);
 

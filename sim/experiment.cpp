@@ -168,7 +168,29 @@ void read_load(const JsonReader& reader, HostId id, Host& host, RunSpec& spec) {
   }
 }
 
-void read_hosts(const JsonReader& reader, Platform& platform, RunSpec& spec) {
+// "all", "none" or the names of the layers whose weights a host holds at the start.
+void read_weights(const JsonReader& reader, HostId id, const Host& host, const LayerGraph& graph,
+                  RunSpec& spec) {
+  std::vector<LayerId> layers;
+  if (reader.json().is_array()) {
+    std::vector<std::string> names;
+    for (const Layer& layer : graph.layers()) names.push_back(layer.name);
+    for (const JsonReader& name : reader.elements())
+      layers.push_back(static_cast<LayerId>(name.choice(names)));
+  } else if (reader.choice({"all", "none"}) == 0) {
+    return;
+  }
+  if (std::ranges::find(spec.sources, id) != spec.sources.end())
+    reader.fail("is a source, which holds all weights: uploads come from it");
+  double bytes = 0;
+  for (const LayerId layer : layers) bytes += graph.layer(layer).weight_bytes;
+  if (host.memory_bytes && bytes > *host.memory_bytes)
+    reader.fail(fmt::format("takes {} of {}", format_quantity(bytes, Dimension::kData),
+                            format_quantity(*host.memory_bytes, Dimension::kData)));
+  spec.weights_at_start[id] = std::move(layers);
+}
+
+void read_hosts(const JsonReader& reader, const LayerGraph& graph, Platform& platform, RunSpec& spec) {
   for (const auto& [name, entry] : reader.members()) {
     const HostId id = read_host(entry, name, platform);
     Host& host = platform.edit_host(id);
@@ -188,6 +210,7 @@ void read_hosts(const JsonReader& reader, Platform& platform, RunSpec& spec) {
       spec.survival[static_cast<std::size_t>(id)] = survival->number(0, 1);
     }
     if (const auto memory = entry.find("memory")) host.memory_bytes = memory->quantity(Dimension::kData);
+    if (const auto weights = entry.find("weights")) read_weights(*weights, id, host, graph, spec);
     entry.done();
   }
 }
@@ -442,6 +465,12 @@ std::unique_ptr<RunSetup> Experiment::read(const Json& document, const Run& run,
     spec.horizon_s = horizon->number(1e-9, 1e9);
     if (*spec.horizon_s <= spec.warmup_s) horizon->fail("must lie after warmup_s");
   }
+  if (const auto phases = top.find("phases")) {
+    for (const JsonReader& date : phases->elements()) {
+      spec.phases_s.push_back(date.quantity(Dimension::kTime));
+      if (!std::ranges::is_sorted(spec.phases_s)) date.fail("lies before the phase ahead of it");
+    }
+  }
   if (const auto requests = top.find("requests")) spec.requests = requests->integer(1, 1000000000);
   const bool ends = spec.horizon_s || spec.requests || spec.arrivals.kind == Arrivals::Kind::kBatch ||
                     spec.arrivals.kind == Arrivals::Kind::kTrace;
@@ -465,7 +494,7 @@ std::unique_ptr<RunSetup> Experiment::read(const Json& document, const Run& run,
     failure->done();
   }
   if (const auto links = top.find("links")) read_links(*links, out->platform, spec, folder, seed);
-  if (const auto hosts = top.find("hosts")) read_hosts(*hosts, out->platform, spec);
+  if (const auto hosts = top.find("hosts")) read_hosts(*hosts, *out->graph, out->platform, spec);
   if (const auto changes = top.find("changes")) read_changes(*changes, out->platform, spec);
   if (const auto history = top.find("history")) {
     // The same for all repetitions: records of another day.

@@ -87,6 +87,8 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
   std::int64_t missed = 0, failures = 0, answers = 0;  // answers: what counts in the accuracy
   bool accuracy_known = true;
   Json exits = Json::object();  // completed requests by exit
+  std::vector<std::int64_t> phase_completed(spec.phases_s.size());
+  std::vector<double> phase_latency_s(spec.phases_s.size());
   for (const RequestRecord& r : trace.requests) {
     if (r.arrival_s < spec.warmup_s) continue;
     ++counts[static_cast<std::size_t>(r.state)];
@@ -100,6 +102,11 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
     Json& stopped = exits[spec.graph->exits()[static_cast<std::size_t>(r.exit)].name];
     stopped = stopped.is_null() ? 1 : stopped.get<std::int64_t>() + 1;
     latencies.push_back(r.end_s - r.arrival_s);
+    const auto phase = std::ranges::upper_bound(spec.phases_s, r.arrival_s) - spec.phases_s.begin() - 1;
+    if (phase >= 0) {
+      ++phase_completed[static_cast<std::size_t>(phase)];
+      phase_latency_s[static_cast<std::size_t>(phase)] += latencies.back();
+    }
     compute_s += r.compute_s;
     transfer_s += r.transfer_s;
     queue_s += r.queue_s;
@@ -133,6 +140,7 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
         held[host] = std::max(held[host], b);
     }
   }
+  for (const auto& [host, b] : trace.weight_memory_bytes) held[host] = b;
   for (const auto& [host, b] : held) memory[platform.host(host).name] = b;
 
   return {{"in_flight", counts[static_cast<std::size_t>(RequestState::kInFlight)]},
@@ -154,16 +162,46 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
           {"bytes", bytes},
           {"memory_bytes", memory},
           {"cost_usd", cost_usd},
+          {"uploads", trace.uploads},
+          {"upload_bytes", trace.upload_bytes},
+          {"evictions", trace.evictions},
+          {"last_upload_s", trace.last_upload_s ? Json(*trace.last_upload_s) : Json(nullptr)},
+          {"phases_s", spec.phases_s},
+          {"phase_completed", phase_completed},
+          {"phase_latency_s", phase_latency_s},
           {"replans", trace.replans}};
 }
+
+namespace {
+
+// The phases of a run, over all repetitions.
+Json phases(const std::vector<Json>& summaries) {
+  Json out = Json::array();
+  for (std::size_t i = 0; i < summaries.front()["phases_s"].size(); ++i) {
+    std::int64_t completed = 0;
+    double latency_s = 0;
+    for (const Json& s : summaries) {
+      completed += s["phase_completed"][i].get<std::int64_t>();
+      latency_s += s["phase_latency_s"][i].get<double>();
+    }
+    out.push_back(
+        {{"from_s", summaries.front()["phases_s"][i]},
+         {"completed", completed},
+         {"latency_s", completed == 0 ? Json(nullptr) : Json(latency_s / static_cast<double>(completed))}});
+  }
+  return out;
+}
+
+}  // namespace
 
 Json aggregate(const std::vector<Json>& summaries) {
   std::int64_t completed = 0, lost = 0, in_flight = 0, missed = 0, failures = 0, answers = 0;
   std::map<std::string, std::int64_t> stopped;
-  std::vector<double> latencies, means, throughputs, compute_s, transfer_s, queue_s;
+  std::vector<double> latencies, means, throughputs, compute_s, transfer_s, queue_s, last_uploads;
   double accuracy = 0, accuracy_in_time = 0;
   bool accuracy_known = true;
   for (const Json& s : summaries) {
+    if (!s["last_upload_s"].is_null()) last_uploads.push_back(s["last_upload_s"].get<double>());
     const auto n = s["completed"].get<std::int64_t>();
     completed += n;
     lost += s["lost"].get<std::int64_t>();
@@ -225,6 +263,12 @@ Json aggregate(const std::vector<Json>& summaries) {
           {"bytes", {{"total", total(bytes)}, {"per_link", bytes}}},
           {"memory_bytes", {{"per_host", mean_by_name(summaries, "memory_bytes")}}},
           {"cost_usd", mean_of(summaries, "cost_usd")},
+          {"weights",
+           {{"uploads", mean_of(summaries, "uploads")},
+            {"bytes", mean_of(summaries, "upload_bytes")},
+            {"evictions", mean_of(summaries, "evictions")},
+            {"complete_s", mean_or_null(last_uploads)}}},
+          {"phases", phases(summaries)},
           {"replans", mean_of(summaries, "replans")}};
 }
 

@@ -22,9 +22,12 @@ Json summarise(const RunSpec& spec, const Trace& trace);
 /// critical path (they add up to it); throughput_per_s: completed requests over the measured time;
 /// deadline_miss_ratio over completed requests; accuracy: mean over completed requests of their exits'
 /// accuracy, and over lost ones of a guess's where the experiment states one; accuracy_in_time: mean over
-/// completed and lost requests, where what is lost or misses its deadline counts 0; energy_j {total,
-/// per_host, radio}, bytes {total, per_link}, memory_bytes {per_host}, cost_usd: means over repetitions. null
-/// where nothing completed or nobody published an accuracy.
+/// completed and lost requests, where what is lost or misses its deadline counts 0; weights {uploads, bytes,
+/// evictions, complete_s}: uploads that arrived, layers that were evicted, arrival of the last upload;
+/// phases: for each date of the experiment's "phases" {from_s, completed, latency_s}, of the requests that
+/// arrived from it to the next; energy_j {total, per_host, radio}, bytes {total, per_link}, memory_bytes
+/// {per_host}, cost_usd: means over repetitions. null where nothing completed or nobody published an
+/// accuracy.
 Json aggregate(const std::vector<Json>& summaries);
 
 }  // namespace cdisim

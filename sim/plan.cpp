@@ -200,6 +200,23 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
       ++times[static_cast<std::size_t>(layer)];
     }
   }
+  std::map<HostId, std::optional<double>> granted;
+  for (const Piece& piece : plan.pieces) {
+    if (piece.share && !(*piece.share > 0 && *piece.share <= 1))
+      refuse(fmt::format("a share of {} of \"{}\"", *piece.share, platform.host(piece.host).name));
+    if (granted.try_emplace(piece.host, piece.share).first->second != piece.share)
+      refuse(fmt::format("its pieces on \"{}\" have different shares", platform.host(piece.host).name));
+  }
+  for (const Upload& upload : plan.uploads) {
+    if (upload.host < 0 || upload.host >= platform.host_count() || upload.host == source)
+      refuse(fmt::format("an upload to host number {}", upload.host));
+    if (platform.route(source, upload.host) == nullptr)
+      refuse(fmt::format("an upload to \"{}\" has no route", platform.host(upload.host).name));
+    const bool known =
+        std::ranges::all_of(upload.layers, [&](LayerId id) { return id >= 0 && id < graph.size(); });
+    if (!known || !std::ranges::is_sorted(upload.layers))
+      refuse("the layers of an upload are none, or out of order");
+  }
   if (!plan.exit_rates.empty()) {
     const bool shares =
         std::ranges::all_of(plan.exit_rates, [](double rate) { return rate >= 0 && rate <= 1; });
@@ -294,6 +311,7 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
   }
   for (const Plan& fallback : plan.fallbacks) {
     if (!fallback.fallbacks.empty()) refuse("a fallback has fallbacks of its own");
+    if (!fallback.uploads.empty()) refuse("a fallback has uploads");
     check_plan(graph, platform, source, wire, fallback, who + ", fallback");
   }
 }

@@ -32,8 +32,18 @@ struct Transform {
   double decode_flop = 0;  ///< on the receiving host, after it
 };
 
-/// Layers that one host computes in one go, once all their inputs have arrived.
+/// Layers that one host computes in one go, once all their inputs have arrived and their weights lie there.
 struct Piece {
+  std::vector<LayerId> layers;  ///< ascending
+  HostId host = 0;
+  /// Of one of the host's cores, (0, 1], that is granted to this source: its pieces there take time / share
+  /// and wait for no others; the same for all pieces of a plan on one host. None: the piece waits in the
+  /// host's queue with everybody's.
+  std::optional<double> share = {};
+};
+
+/// Weights that go from the source to a host that lacks them.
+struct Upload {
   std::vector<LayerId> layers;  ///< ascending
   HostId host = 0;
 };
@@ -61,6 +71,9 @@ struct Plan {
   /// exits' own.
   std::vector<double> exit_accuracies;
   std::vector<EdgeTransform> transforms;
+  /// Sent one after another, in this order, while requests run; what has already arrived, or is on its way,
+  /// is left out. A piece whose layers lack weights waits; they are sent before what else is still to go.
+  std::vector<Upload> uploads;
   /// The decision in the paper's own variables, for the report: {"partition_point": 13}.
   std::map<std::string, double> decision;
   /// What becomes of a request that this plan lost because a host or link failed: it starts again, at its
@@ -99,7 +112,8 @@ std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire
 
 /// Proves that a plan can run: the exit exists; its layers are computed exactly once and no others are; the
 /// pieces form a DAG; hosts have routes where tensors must travel; weights and the largest input and output
-/// fit each host's memory; sensors' layers are where the sensors are; transforms stand on edges that exist.
+/// fit each host's memory; sensors' layers are where the sensors are; transforms stand on edges that exist;
+/// uploads have a route; shares are within (0, 1].
 /// @throws InputError that names the policy (`who`) and what does not hold.
 void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,
                 const Plan& plan, const std::string& who);

@@ -38,6 +38,11 @@ double Problem::transfer_s(double bytes, HostId from, HostId to) const {
   return route->latency_s + bytes / bandwidth;
 }
 
+bool Problem::holds(HostId host, LayerId layer) const {
+  if (loaded.empty() || loaded[static_cast<std::size_t>(host)].empty()) return true;
+  return loaded[static_cast<std::size_t>(host)][static_cast<std::size_t>(layer)];
+}
+
 const PowerState& Problem::state(HostId host) const {
   const Host& h = platform.host(host);
   const int state = power_state.empty() ? h.power_state : power_state[static_cast<std::size_t>(host)];
@@ -100,7 +105,8 @@ Estimate estimate_exit(const Problem& problem, const Plan& plan) {
     }
     if (next_ready == kForever) return {kForever, kForever};  // no route
     const Piece& piece = plan.pieces[next];
-    compute_s[next] = problem.compute_s(piece.layers, piece.host) * problem.slowdown(piece.host);
+    compute_s[next] =
+        problem.compute_s(piece.layers, piece.host) * problem.slowdown(piece.host) / piece.share.value_or(1);
     ends[next] = free_at[piece.host] = std::max(next_ready, free_at[piece.host]) + compute_s[next];
   }
 
@@ -108,9 +114,13 @@ Estimate estimate_exit(const Problem& problem, const Plan& plan) {
   const Host& source = problem.platform.host(problem.source);
   const PowerState& power = problem.state(problem.source);
   const Radio& radio = source.radio;
-  const double busy_w = power.epsilon_w + (power.all_cores_w - power.epsilon_w) / source.cores - power.idle_w;
+  const auto busy_above_idle_w = [&](double share) {
+    return power.epsilon_w + share * (power.all_cores_w - power.epsilon_w) / source.cores - power.idle_w;
+  };
+  const double busy_w = busy_above_idle_w(1);
   for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
-    if (plan.pieces[p].host == problem.source) out.energy_j += compute_s[p] * busy_w;
+    if (plan.pieces[p].host == problem.source)
+      out.energy_j += compute_s[p] * busy_above_idle_w(plan.pieces[p].share.value_or(1));
   }
   for (std::size_t e = 0; e < edges.size(); ++e) {
     if (edges[e].to == kSourceEnd)

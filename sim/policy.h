@@ -29,6 +29,9 @@ struct Problem {
   std::span<const double> bandwidth_bytes_per_s;  ///< (n_links) as last observed
   std::span<const BandwidthTrace> history;        ///< traces that were recorded before the run, may be empty
   std::uint64_t seed = 1;
+  /// (n_hosts) of (n_layers) which weights lie there; empty for a host that holds all, or altogether where
+  /// all do.
+  std::span<const std::vector<bool>> loaded = {};
   std::span<const int> power_state = {};  ///< (n_hosts) as last observed; empty: those at the start
   std::span<const HostId> sources = {};  ///< of the experiment, `source` among them; each has a policy object
   std::span<const double> arrivals_s = {};  ///< of this source, ascending, where the policy knows_arrivals
@@ -38,6 +41,8 @@ struct Problem {
   std::vector<HostId> reachable() const;
   /// Seconds in the host's power state 0.
   double compute_s(std::span<const LayerId> layers, HostId host) const;
+  /// Whether the weights of a layer lie on a host.
+  bool holds(HostId host, LayerId layer) const;
   /// The power state that the host was last seen in, and how much slower than in state 0 it then computes.
   const PowerState& state(HostId host) const;
   double slowdown(HostId host) const;
@@ -53,7 +58,8 @@ struct Estimate {
 
 /// Closed form: every piece starts when its last input has arrived and its host is free (pieces of one host
 /// run one after another, in the order in which they become ready); edges of one plan do not slow each other
-/// down, and hosts of discipline batch do not wait for others. With exit rates, the mean over the exits.
+/// down, hosts of discipline batch do not wait for others, and all weights lie where they are needed. With
+/// exit rates, the mean over the exits.
 Estimate estimate(const Problem& problem, const Plan& plan);
 
 /// The chain plan that has the first `k` layers of the exit on `first` and the rest on `second`. k = 0 or
@@ -62,7 +68,7 @@ Plan chain_plan(const LayerGraph& graph, int exit, int k, HostId first, HostId s
 
 /// Something that a policy asked to be told (PolicyFacts::watches).
 struct Observation {
-  enum class Kind { kArrival, kBandwidth, kPlatform, kLoad };
+  enum class Kind { kArrival, kBandwidth, kPlatform, kLoad, kWeights };
   Kind kind = Kind::kArrival;
   double date_s = 0;
   std::function<int(HostId)> queue_length;  ///< computations waiting or running on a host, as last observed
@@ -106,6 +112,7 @@ struct PolicyFacts {
   bool watches_bandwidth = false;  ///< every `observe_every` of the experiment
   bool watches_platform = false;   ///< links and hosts that go on or off
   bool watches_load = false;       ///< hosts whose power state, and with it their speed, changes
+  bool watches_weights = false;    ///< weights that have arrived on a host
   bool knows_arrivals = false;     ///< an offline algorithm: Problem::arrivals_s is filled in
 };
 

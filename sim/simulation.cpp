@@ -6,9 +6,11 @@
 #include <deque>
 #include <limits>
 #include <map>
+#include <set>
 
 #include "sim/error.h"
 #include "sim/random.h"
+#include "sim/weights.h"
 
 namespace cdisim {
 
@@ -21,6 +23,7 @@ constexpr std::uint32_t kWarmupStep = 0xfffffffd;
 constexpr std::uint32_t kHorizonStep = 0xfffffffc;
 constexpr std::uint32_t kRestartStep = 0xfffffffb;
 constexpr std::uint32_t kSeeStep = 0xfffffffa;
+constexpr std::uint32_t kUploadStep = 0xfffffff9;  // the tag's request is a source
 // After a lost request a client without think time waits this long before it asks again.
 constexpr double kRetryAfterLoss_s = 1;
 
@@ -33,6 +36,8 @@ struct Activity {
   // computation
   HostId host = 0;
   std::span<const double> seconds;
+  bool reserved = false;         // on the source's share of the host
+  std::vector<LayerId> weights;  // that the host must hold, where it does not hold all
   // transfer
   const Route* route = nullptr;
   HostId from = 0, to = 0;
@@ -73,6 +78,20 @@ struct Running {
   bool lost = false;
 };
 
+// The weights that a source sends, one upload after another.
+struct Uploader {
+  std::deque<Upload> queue;
+  std::optional<Upload> under_way;
+  double bytes = 0;  // of the one under way
+};
+
+// A piece whose weights are not there yet.
+struct WaitingPiece {
+  std::uint64_t attempt;
+  int index;  // of its activity
+  double since_s;
+};
+
 class Simulation {
  public:
   Simulation(const RunSpec& spec, const PolicyFacts& facts, const MakePolicy& make_policy)
@@ -80,8 +99,8 @@ class Simulation {
         facts_(facts),
         engine_(*spec.platform, spec.engine,
                 {.timer = [this](Tag tag) { on_timer(tag); },
-                 .computed = [this](const Completion& c) { on_computed(c); },
-                 .transferred = [this](const Completion& c) { on_transferred(c); },
+                 .computed = [this](const Completion& c) { guarded([&] { on_computed(c); }); },
+                 .transferred = [this](const Completion& c) { guarded([&] { on_transferred(c); }); },
                  .changed = [this](const Change& c) { on_changed(c); }}) {
     for (const Link& link : spec.platform->links()) bandwidth_.push_back(link.bandwidth_bytes_per_s);
     link_on_.assign(bandwidth_.size(), 1);
@@ -91,6 +110,7 @@ class Simulation {
     }
     for (const Host& host : spec.platform->hosts()) power_state_.push_back(host.power_state);
     queue_log_.resize(host_on_.size());
+    uploaders_.resize(spec.sources.size());
     for (std::size_t i = 0; i < spec.sources.size(); ++i) {
       policies_.push_back(make_policy());
       arrivals_s_.push_back(facts.knows_arrivals ? all_arrivals(i) : std::vector<double>());
@@ -99,7 +119,9 @@ class Simulation {
       dates_.emplace_back(spec.arrivals, static_cast<int>(i), static_cast<int>(spec.sources.size()),
                           spec.seed);
       programs_.push_back(compile(policies_[i]->plan(problem(i)), i));
+      uploaders_[i].queue.assign(programs_[i]->plan.uploads.begin(), programs_[i]->plan.uploads.end());
     }
+    grant_shares();
   }
 
   Trace run() {
@@ -109,6 +131,9 @@ class Simulation {
     if (spec_.horizon_s)
       engine_.at(*spec_.horizon_s, {std::numeric_limits<std::uint64_t>::max(), kHorizonStep});
     if (facts_.watches_bandwidth) engine_.at(0, {0, kObserveStep});
+    for (std::size_t i = 0; i < spec_.sources.size(); ++i) {
+      if (!uploaders_[i].queue.empty()) engine_.at(0, {i, kUploadStep});
+    }
     for (std::size_t i = 0; i < spec_.sources.size(); ++i) {
       // Clients and batches all start now; of other arrivals one is announced at a time.
       const bool at_once =
@@ -127,6 +152,9 @@ class Simulation {
     for (LinkId link = 0; link < spec_.platform->link_count(); ++link)
       trace_.link_bytes.push_back(engine_.link_bytes(link));
     for (const auto& program : programs_) trace_.plans.push_back(program->plan);
+    for (const auto& [host, at_start] : spec_.weights_at_start)
+      trace_.weight_memory_bytes[host] = weights_.peak_bytes(host);
+    trace_.evictions = weights_.evictions();
     return std::move(trace_);
   }
 
@@ -143,6 +171,7 @@ class Simulation {
             .bandwidth_bytes_per_s = bandwidth_,
             .history = spec_.history,
             .seed = derive_seed(spec_.seed, Stream::kPolicy, source),
+            .loaded = weights_.loaded(),
             .power_state = power_state_,
             .sources = spec_.sources,
             .arrivals_s = arrivals_s_[source]};
@@ -189,10 +218,23 @@ class Simulation {
     const HostId home = spec_.sources[source];
     check_plan(*spec_.graph, *spec_.platform, home, spec_.wire, plan, fmt::format("policy {}", facts_.name));
     auto program = std::make_shared<Program>();
+    set_memory_aside(plan);
     program->bodies = bodies(plan, home, std::vector<bool>(host_on_.size(), true));
     for (Plan& fallback : plan.fallbacks) program->fallbacks.push_back(compile(fallback, source));
     program->plan = std::move(plan);
     return program;
+  }
+
+  // Where weights come and go, what else a plan needs of the memory stays free.
+  void set_memory_aside(const Plan& plan) {
+    if (spec_.weights_at_start.empty()) return;
+    std::map<HostId, double> bytes = plan_memory_bytes(*spec_.graph, plan);
+    for (const Piece& piece : plan.pieces) {
+      for (const LayerId id : piece.layers) bytes[piece.host] -= spec_.graph->layer(id).weight_bytes;
+    }
+    for (const auto& [host, aside] : bytes) {
+      if (weights_.tracks(host)) weights_.set_aside(host, aside);
+    }
   }
 
   // By exit; `works`: (n_hosts).
@@ -224,6 +266,8 @@ class Simulation {
       piece.piece = static_cast<int>(p);
       piece.host = plan.pieces[p].host;
       if (!plan.pieces[p].layers.empty()) piece.seconds = piece_seconds(piece.host, plan.pieces[p].layers);
+      piece.reserved = plan.pieces[p].share.has_value();
+      if (weights_.tracks(piece.host)) piece.weights = plan.pieces[p].layers;
       activities.push_back(std::move(piece));
     }
     // An edge becomes encode -> transfer -> decode, or nothing where both ends are on one host.
@@ -291,6 +335,169 @@ class Simulation {
     if (!plan) return;
     programs_[source] = compile(std::move(*plan), source);
     ++trace_.replans;
+    uploaders_[source].queue.assign(programs_[source]->plan.uploads.begin(),
+                                    programs_[source]->plan.uploads.end());
+    upload_next(source);
+  }
+
+  // ---- shares of processors ----
+
+  // What the plans of all sources grant must be there: called when all of them have decided.
+  void grant_shares() {
+    std::map<HostId, std::map<int, double>> granted;  // by host and source
+    std::set<HostId> queued;                          // hosts with pieces in the common queue
+    for (std::size_t i = 0; i < programs_.size(); ++i) {
+      const auto take = [&](const Plan& plan) {
+        for (const Piece& piece : plan.pieces) {
+          if (piece.share) {
+            double& share = granted[piece.host][static_cast<int>(i)];
+            share = std::max(share, *piece.share);
+          } else {
+            queued.insert(piece.host);
+          }
+        }
+      };
+      take(programs_[i]->plan);
+      for (const auto& fallback : programs_[i]->fallbacks) take(fallback->plan);
+    }
+    for (const auto& [host, shares] : granted) {
+      const Host& h = spec_.platform->host(host);
+      double sum = 0;
+      for (const auto& [source, share] : shares) sum += share;
+      const std::string who = fmt::format("policy {}", facts_.name);
+      if (sum > h.cores + 1e-9)
+        throw InputError(who,
+                         fmt::format("its plans grant {} of the {} cores of \"{}\"", sum, h.cores, h.name));
+      if (queued.contains(host))
+        throw InputError(who, fmt::format("its plans use \"{}\" with and without shares", h.name));
+      for (const auto& [source, share] : shares) engine_.reserve(host, source, share);
+    }
+  }
+
+  // ---- weights ----
+
+  void upload_next(std::size_t source) {
+    Uploader& uploader = uploaders_[source];
+    while (!uploader.under_way && !uploader.queue.empty()) {
+      Upload next = std::move(uploader.queue.front());
+      uploader.queue.pop_front();
+      next.layers = weights_.missing(next.host, next.layers);
+      std::erase_if(next.layers, [&](LayerId id) { return coming_.contains({next.host, id}); });
+      if (next.layers.empty()) continue;
+      const HostId home = spec_.sources[source];
+      double bytes = 0;
+      for (const LayerId id : next.layers) {
+        bytes += spec_.graph->layer(id).weight_bytes;
+        coming_.insert({next.host, id});
+      }
+      engine_.transfer(*spec_.platform->route(home, next.host), home, next.host, bytes,
+                       {source, kUploadStep});
+      uploader.bytes = bytes;
+      uploader.under_way = std::move(next);
+    }
+  }
+
+  void on_uploaded(const Completion& c) {
+    Uploader& uploader = uploaders_[c.tag.request];
+    Upload done = std::move(*uploader.under_way);
+    uploader.under_way.reset();
+    if (spec_.record_intervals) {
+      const Route& route = *spec_.platform->route(spec_.sources[c.tag.request], done.host);
+      for (const LinkId id : route.links)
+        trace_.intervals.push_back(
+            {Interval::Kind::kTransfer, id, kNoRequest, kSourceEnd, c.started_s, c.ended_s});
+    }
+    if (c.failed) {
+      // Again once something is on again, see on_changed().
+      forget_coming(done);
+      uploader.queue.push_front(std::move(done));
+      return;
+    }
+    ++trace_.uploads;
+    trace_.upload_bytes += uploader.bytes;
+    trace_.last_upload_s = engine_.now();
+    landing_.push_back(std::move(done));
+    land();
+    upload_next(c.tag.request);
+  }
+
+  void forget_coming(const Upload& upload) {
+    for (const LayerId id : upload.layers) coming_.erase({upload.host, id});
+  }
+
+  // What has arrived is loaded, where need be once computations have made room; pieces that waited for it
+  // start before the next may evict it.
+  void land() {
+    for (std::size_t i = 0; i < landing_.size();) {
+      if (!weights_.load(landing_[i].host, landing_[i].layers)) {
+        ++i;
+        continue;
+      }
+      const Upload loaded = std::move(landing_[i]);
+      landing_.erase(landing_.begin() + static_cast<std::ptrdiff_t>(i));
+      forget_coming(loaded);
+      start_waiting(loaded.host);
+      if (facts_.watches_weights) observe_all(Observation::Kind::kWeights);
+      i = 0;
+    }
+  }
+
+  void start_waiting(HostId host) {
+    std::vector<WaitingPiece> ready;
+    std::erase_if(waiting_, [&](const WaitingPiece& piece) {
+      const Activity& activity =
+          running_of(piece.attempt).body->activities[static_cast<std::size_t>(piece.index)];
+      const bool starts = activity.host == host && weights_.missing(host, activity.weights).empty();
+      if (starts) ready.push_back(piece);
+      return starts;
+    });
+    for (const WaitingPiece& piece : ready) {
+      Running& running = running_of(piece.attempt);
+      if (running.lost) {
+        end_waiting(piece);
+        continue;
+      }
+      running.path[static_cast<std::size_t>(piece.index)].queue_s += engine_.now() - piece.since_s;
+      --running.under_way;
+      start(piece.attempt, running, piece.index);
+    }
+  }
+
+  // Demands what a piece lacks and lets it wait; @returns false where it lacks nothing.
+  bool wait_for_weights(std::uint64_t attempt, const Activity& activity, int index) {
+    std::vector<LayerId> missing = weights_.missing(activity.host, activity.weights);
+    if (missing.empty()) return false;
+    waiting_.push_back({attempt, index, engine_.now()});
+    const auto source = static_cast<std::size_t>(trace_.requests[attempts_[attempt].request].source);
+    uploaders_[source].queue.push_front({std::move(missing), activity.host});
+    upload_next(source);
+    return true;
+  }
+
+  // A host that goes off loses what it has loaded, and the pieces that wait there are lost.
+  void lose_weights(HostId host) {
+    weights_.clear(host);
+    std::erase_if(landing_, [&](const Upload& upload) {
+      if (upload.host == host) forget_coming(upload);
+      return upload.host == host;
+    });
+    std::vector<WaitingPiece> lost;
+    std::erase_if(waiting_, [&](const WaitingPiece& piece) {
+      const bool here =
+          running_of(piece.attempt).body->activities[static_cast<std::size_t>(piece.index)].host == host;
+      if (here) lost.push_back(piece);
+      return here;
+    });
+    for (const WaitingPiece& piece : lost) end_waiting(piece);
+  }
+
+  // A piece that waits for weights ends without having begun.
+  void end_waiting(const WaitingPiece& piece) {
+    Running& running = running_of(piece.attempt);
+    running.path[static_cast<std::size_t>(piece.index)].queue_s += engine_.now() - piece.since_s;
+    const Tag tag{piece.attempt, static_cast<std::uint32_t>(piece.index)};
+    end_activity({tag, true, piece.since_s, piece.since_s, engine_.now()}, running,
+                 running.body->activities[static_cast<std::size_t>(piece.index)]);
   }
 
   // Queue lengths are logged only where they are seen with delay.
@@ -312,6 +519,7 @@ class Simulation {
 
   void observe_all(Observation::Kind kind) {
     for (std::size_t source = 0; source < policies_.size(); ++source) observe(source, kind);
+    grant_shares();
   }
 
   // ---- requests ----
@@ -333,7 +541,10 @@ class Simulation {
     if (spec_.arrivals.kind != Arrivals::Kind::kClosedLoop && spec_.arrivals.kind != Arrivals::Kind::kBatch) {
       announce_arrival(source);
     }
-    if (facts_.watches_arrivals) observe(source, Observation::Kind::kArrival);
+    if (facts_.watches_arrivals) {
+      observe(source, Observation::Kind::kArrival);
+      grant_shares();
+    }
     const std::uint64_t request = trace_.requests.size();
     trace_.requests.push_back({.source = static_cast<int>(source), .arrival_s = engine_.now()});
     exit_draw_.push_back(exit_draws_[source].uniform());
@@ -395,7 +606,16 @@ class Simulation {
     if (activity.is_transfer) {
       engine_.transfer(*activity.route, activity.from, activity.to, activity.bytes, tag);
     } else {
-      engine_.compute(activity.host, activity.seconds, tag);
+      if (!activity.weights.empty()) {
+        if (engine_.host_on(activity.host) && wait_for_weights(attempt, activity, index)) return;
+        weights_.use(activity.host, activity.weights);
+      }
+      if (activity.reserved) {
+        const int source = trace_.requests[attempts_[attempt].request].source;
+        engine_.compute_reserved(activity.host, activity.seconds, tag, source);
+      } else {
+        engine_.compute(activity.host, activity.seconds, tag);
+      }
       log_queue(activity.host);
     }
   }
@@ -405,6 +625,7 @@ class Simulation {
     const Activity& activity = running.body->activities[c.tag.step];
     Path& path = running.path[c.tag.step];
     log_queue(activity.host);
+    if (!activity.weights.empty()) weights_.release(activity.host, activity.weights);
     path.queue_s += c.started_s - c.queued_s;
     path.compute_s += c.ended_s - c.started_s;
     if (spec_.record_intervals) {
@@ -417,9 +638,11 @@ class Simulation {
           {Interval::Kind::kCompute, activity.host, request, activity.piece, c.started_s, c.ended_s});
     }
     end_activity(c, running, activity);
+    if (!landing_.empty()) land();
   }
 
   void on_transferred(const Completion& c) {
+    if (c.tag.step == kUploadStep) return on_uploaded(c);
     Running& running = running_of(c.tag.request);
     const Activity& activity = running.body->activities[c.tag.step];
     running.path[c.tag.step].transfer_s += c.ended_s - c.started_s;
@@ -545,6 +768,9 @@ class Simulation {
         case kRestartStep:
           restart(tag.request);
           break;
+        case kUploadStep:
+          upload_next(tag.request);
+          break;
         case kSeeStep: {
           const Change change = unseen_.front();
           unseen_.pop_front();
@@ -567,6 +793,10 @@ class Simulation {
         const auto index = static_cast<std::size_t>(change.trace);
         announce_trace_step(index, spec_.bandwidth_traces[index].second.next_change(engine_.now()));
       }
+      const bool state = change.kind == Change::Kind::kHostState || change.kind == Change::Kind::kLinkState;
+      if (change.kind == Change::Kind::kHostState && change.value == 0 && weights_.tracks(change.target))
+        lose_weights(change.target);
+      for (std::size_t i = 0; state && change.value != 0 && i < uploaders_.size(); ++i) upload_next(i);
       if (spec_.observe_delay_s == 0) return see(change);
       unseen_.push_back(change);
       engine_.at(engine_.now() + spec_.observe_delay_s, {0, kSeeStep});
@@ -610,6 +840,11 @@ class Simulation {
   std::vector<std::shared_ptr<Program>> programs_;             // (n_sources)
   std::map<std::pair<HostId, std::vector<LayerId>>, std::vector<double>> seconds_;
   std::map<std::pair<HostId, double>, std::vector<double>> coding_seconds_;
+  WeightStore weights_{*spec_.graph, *spec_.platform, spec_.weights_at_start};
+  std::vector<Uploader> uploaders_;              // (n_sources)
+  std::set<std::pair<HostId, LayerId>> coming_;  // on their way, or landing
+  std::deque<Upload> landing_;                   // arrived, but there is no room yet
+  std::vector<WaitingPiece> waiting_;            // for weights
   std::vector<Running> running_;
   std::vector<int> free_slots_;
   struct Attempt {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -39,6 +40,8 @@ struct RunSpec {
   int retries =
       0;  ///< times that a request that a failure lost starts again, where its plan has no fallbacks
   double retry_wait_s = 0;
+  /// The hosts that do not start with all weights, with those that they start with. No source is among them.
+  std::map<HostId, std::vector<LayerId>> weights_at_start;
   std::vector<double> survival;          ///< (n_hosts) probability that a host works, drawn for each try of a
                                          ///< request; empty: all do
   std::optional<double> guess_accuracy;  ///< what a lost request counts as in the accuracy; none: not at all
@@ -47,13 +50,16 @@ struct RunSpec {
   std::uint64_t seed = 1;
   EngineOptions engine;
   bool record_intervals = false;
+  std::vector<double>
+      phases_s;  ///< ascending: requests that arrive from each to the next are also counted apart
 };
 
 using MakePolicy = std::function<std::unique_ptr<Policy>()>;
 
 /// Runs the requests of `spec` in SimGrid, with a policy of its own for each source. `facts` says what the
 /// policy watches. Call it once per process: SimGrid has one engine.
-/// @throws InputError from the policy or check_plan(), and when a closed loop makes no progress in time.
+/// @throws InputError from the policy or check_plan(), when plans grant more of a host than it has, and when
+/// a closed loop makes no progress in time.
 Trace simulate(const RunSpec& spec, const PolicyFacts& facts, const MakePolicy& make_policy);
 
 }  // namespace cdisim

@@ -151,6 +151,7 @@ Json plan_json(const RunSpec& spec, const Plan& plan) {
     Json layers = Json::array();
     for (const LayerId layer : piece.layers) layers.push_back(spec.graph->layer(layer).name);
     pieces.push_back({{"host", spec.platform->host(piece.host).name}, {"layers", layers}});
+    if (piece.share) pieces.back()["share"] = *piece.share;
   }
   Json transforms = Json::array();
   for (const EdgeTransform& t : plan.transforms) {
@@ -164,6 +165,11 @@ Json plan_json(const RunSpec& spec, const Plan& plan) {
   if (!transforms.empty()) out["transforms"] = transforms;
   if (!plan.exit_rates.empty()) out["exit_rates"] = plan.exit_rates;
   if (!plan.exit_accuracies.empty()) out["exit_accuracies"] = plan.exit_accuracies;
+  for (const Upload& upload : plan.uploads) {
+    Json layers = Json::array();
+    for (const LayerId layer : upload.layers) layers.push_back(spec.graph->layer(layer).name);
+    out["uploads"].push_back({{"host", spec.platform->host(upload.host).name}, {"layers", layers}});
+  }
   for (const Plan& fallback : plan.fallbacks) out["fallbacks"].push_back(plan_json(spec, fallback));
   return out;
 }

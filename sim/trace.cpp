@@ -49,7 +49,8 @@ void append_chrome_trace(Json& events, const Trace& trace, const Platform& platf
                           {"args", {{"sort_index", row + lane}}}});
       }
       row_ends[static_cast<std::size_t>(lane)] = interval->end_s;
-      const std::string what = interval->piece == kSourceEnd
+      const std::string what = interval->request == kNoRequest ? "weights"
+                               : interval->piece == kSourceEnd
                                    ? fmt::format("request {}", interval->request)
                                    : fmt::format("request {} piece {}", interval->request, interval->piece);
       events.push_back({{"ph", "X"},

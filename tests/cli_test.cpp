@@ -197,7 +197,7 @@ TEST_CASE("cli: results.json has the keys of its contract") {
     CHECK(keys(metrics) == Keys{"requests", "latency_s", "compute_s", "transfer_s", "queue_s",
                                 "throughput_per_s", "deadline_miss_ratio", "accuracy", "accuracy_in_time",
                                 "energy_j", "bytes", "memory_bytes", "cost_usd", "replans", "failures",
-                                "exits"});
+                                "exits", "weights", "phases"});
     CHECK(keys(metrics["requests"]) == Keys{"arrived", "completed", "lost", "in_flight"});
     CHECK(keys(metrics["latency_s"]) == Keys{"mean", "ci95", "p50", "p95", "p99", "max"});
     CHECK(keys(metrics["energy_j"]) == Keys{"total", "per_host", "radio"});
@@ -232,6 +232,14 @@ TEST_CASE("cli: load, failures by chance, sensors") {
                                 "/on_failure": {"guess_accuracy": 0.1}, "/arrivals/think": "1s"})");
   CHECK(lost["requests"] == Json({{"arrived", 4}, {"completed", 0}, {"lost", 4}, {"in_flight", 0}}));
   CHECK(lost["accuracy"].get<double>() == doctest::Approx(0.1));
+  // 4 kB to the server, then its weights, 5 MB at 1 MB/s after 10 ms, 2.5 Mflop and 1 kB back.
+  const Json cold = metrics(R"({"/hosts": {"server": {"weights": "none"}}, "/phases": ["0s", "1s"],
+                                "/policies": [{"name": "edge_only"}]})");
+  CHECK(cold["phases"][0]["completed"] == 1);
+  CHECK(cold["phases"][0]["latency_s"].get<double>() ==
+        doctest::Approx(0.014 + 5.01 + 0.25e-3 + 0.011).epsilon(1e-9));
+  CHECK(cold["phases"][1]["completed"] == 3);
+  CHECK(cold["weights"]["bytes"] == 5e6);
   // The server's own sensor: no input travels, only the 1 kB result.
   const Json seen = metrics(R"({"/sensors": {"fc_1": "server"}, "/policies": [{"name": "edge_only"}]})");
   CHECK(seen["bytes"]["total"] == 4 * 1000);
@@ -677,6 +685,16 @@ TEST_CASE("cli: keys, types and units that are refused") {
       {"no probability",
        R"({"/hosts": {"server": {"survival": 1.5}}})",
        {"e.json: /hosts/server/survival: 1.5"}},
+      {"weights of no layer",
+       R"({"/hosts": {"server": {"weights": ["fc_9"]}}})",
+       {"e.json: /hosts/server/weights/0: \"fc_9\"", "fc_1"}},
+      {"weights of a source",
+       R"({"/hosts": {"device": {"weights": "none"}}})",
+       {"e.json: /hosts/device/weights: ", "is a source"}},
+      {"weights that do not fit",
+       R"({"/hosts": {"server": {"memory": "1kB", "weights": ["fc_1"]}}})",
+       {"e.json: /hosts/server/weights: ", "takes 2MB of 1kB"}},
+      {"phases out of order", R"({"/phases": ["2s", "1s"]})", {"e.json: /phases/1: \"1s\"", "ahead of it"}},
       {"no accuracy",
        R"({"/on_failure": {"guess_accuracy": -0.1}})",
        {"e.json: /on_failure/guess_accuracy: -0.1"}},

@@ -22,16 +22,24 @@ struct Step {
   HostId to = 0;
   std::vector<double> seconds;  // by batch size
   double bytes = 0;
+  int user = -1;  // computation: on whose share
 };
 struct Job {
   double arrival_s = 0;
   std::vector<int> steps;  // into Scenario::steps, so that equal work can share a batch
+};
+struct Grant {
+  double date_s = 0;
+  HostId host = 0;
+  int user = 0;
+  double share = 0;
 };
 struct Scenario {
   Platform platform;
   std::vector<Step> steps;
   std::vector<Job> jobs;
   std::vector<Change> changes;
+  std::vector<Grant> grants = {};
 };
 
 // Runs a scenario in a child: per request and step {failed, started, ended}, and the hosts' meters.
@@ -45,6 +53,8 @@ Json play(const Scenario& s, EngineOptions options) {
       const Step& step = s.steps[static_cast<std::size_t>(job.steps[tag.step])];
       if (step.is_transfer) {
         engine->transfer(*s.platform.route(step.host, step.to), step.host, step.to, step.bytes, tag);
+      } else if (step.user >= 0) {
+        engine->compute_reserved(step.host, step.seconds, tag, step.user);
       } else {
         engine->compute(step.host, step.seconds, tag);
       }
@@ -54,11 +64,21 @@ Json play(const Scenario& s, EngineOptions options) {
       if (!c.failed) start({c.tag.request, c.tag.step + 1});
     };
     Engine e(s.platform, options,
-             {.timer = [&](Tag tag) { start(tag); },
+             {.timer =
+                  [&](Tag tag) {
+                    if (tag.request < s.jobs.size()) return start(tag);
+                    const Grant& grant = s.grants[tag.request - s.jobs.size()];
+                    engine->reserve(grant.host, grant.user, grant.share);
+                  },
               .computed = end,
               .transferred = end,
               .changed = [](const Change&) {}});
     engine = &e;
+    for (std::size_t i = 0; i < s.grants.size(); ++i) {
+      const Grant& grant = s.grants[i];
+      if (grant.date_s == 0) e.reserve(grant.host, grant.user, grant.share);
+      if (grant.date_s > 0) e.at(grant.date_s, {s.jobs.size() + i, 0});
+    }
     for (std::size_t i = 0; i < s.jobs.size(); ++i) e.at(s.jobs[i].arrival_s, {i, 0});
     for (const Change& change : s.changes) e.apply_at(change);
     e.run();
@@ -188,6 +208,20 @@ Scenario random_scenario(std::uint64_t seed, bool failures) {
     s.changes.push_back({date + 0.5 * random.uniform(), kind, target, 1});
   }
   return s;
+}
+
+// The first host is shared out to two users, whose shares change.
+void share_out(Scenario& s, std::uint64_t seed) {
+  Random random(seed);
+  for (std::size_t i = 0; i < s.steps.size(); ++i) {
+    if (!s.steps[i].is_transfer && i % 2 == 0) s.steps[i].host = 0;
+    if (!s.steps[i].is_transfer && s.steps[i].host == 0) s.steps[i].user = random.below(2);
+  }
+  for (const double date : {0.0, 1.5, 3.0}) {
+    const double first = 0.1 + 0.8 * random.uniform();
+    s.grants.push_back({date, 0, 0, first});
+    s.grants.push_back({date, 0, 1, 1 - first});
+  }
 }
 
 // Every activity of one run has its like in the other, within max(1e-9 s, 1e-9 relative).
@@ -329,10 +363,36 @@ TEST_CASE("engine: both halves agree on random platforms that fail") {
   }
 }
 
+TEST_CASE("engine: a share of a processor is a slower processor of one's own") {
+  // 0.3 s of work on 0.25 of the core end at 1.2 s, a second job at 2.4; another user's on 0.75 at 0.4 s.
+  // From 1.8 s on the first has 0.5: 0.15 s of its second job are left, which take 0.3 s.
+  Scenario s = all_send(senders({{"own"}}, {}), 1, 0);
+  const HostId sink = s.platform.find_host("sink");
+  s.steps = {{false, sink, 0, {0.3}, 0, 0}, {false, sink, 0, {0.3}, 0, 1}};
+  s.jobs = {{0, {0}}, {0, {0}}, {0, {1}}};
+  s.grants = {{0, sink, 0, 0.25}, {0, sink, 1, 0.75}, {1.8, sink, 0, 0.5}};
+  for (const bool full : {false, true}) {
+    const Json played = play(s, {.full_solver = full});
+    CHECK(ended(played, 0, 0) == doctest::Approx(1.2).epsilon(1e-9));
+    CHECK(ended(played, 1, 0) == doctest::Approx(2.1).epsilon(1e-9));
+    CHECK(ended(played, 2, 0) == doctest::Approx(0.4).epsilon(1e-9));
+  }
+}
+
+TEST_CASE("engine: both halves agree on shares that change, in other power states and through failures") {
+  for (std::uint64_t seed = 301; seed <= 360; ++seed) {
+    CAPTURE(seed);
+    Scenario s = random_scenario(seed, seed % 2 == 0);
+    share_out(s, seed);
+    check_agreement(play(s, {}), play(s, {.full_solver = true}));
+  }
+}
+
 TEST_CASE("engine: energy equals SimGrid's host energy plugin") {
   for (std::uint64_t seed = 201; seed <= 230; ++seed) {
     CAPTURE(seed);
-    const Scenario s = random_scenario(seed, seed % 2 == 0);
+    Scenario s = random_scenario(seed, seed % 2 == 0);
+    if (seed % 3 == 0) share_out(s, seed);
     const Json played = play(s, {.full_solver = true, .host_energy = true});
     for (HostId h = 0; h < s.platform.host_count(); ++h) {
       // The plugin knows no processors shared by more computations than cores and no batches beyond that.

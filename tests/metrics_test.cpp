@@ -315,6 +315,27 @@ TEST_CASE("metrics: memory is that of the largest plan on each host, replans are
   CHECK(aggregate({three, scene.summary()})["replans"] == near(1.5));
 }
 
+TEST_CASE("metrics: phases are counted apart, weights on their way too") {
+  Scene scene;
+  scene.trace.end_s = 10;
+  scene.spec.phases_s = {1, 2, 5};
+  scene.completed(0.5, 1, 0, 0);  // before the first
+  scene.completed(1, 2, 0, 0);
+  scene.completed(1.5, 4, 0, 0);
+  scene.completed(7, 1, 0, 0);
+  scene.trace.uploads = 2;
+  scene.trace.upload_bytes = 300;
+  scene.trace.evictions = 1;
+  scene.trace.last_upload_s = 4;
+  const Json m = scene.metrics();
+  CHECK(m["phases"] == Json::array({{{"from_s", 1.0}, {"completed", 2}, {"latency_s", 3.0}},
+                                    {{"from_s", 2.0}, {"completed", 0}, {"latency_s", nullptr}},
+                                    {{"from_s", 5.0}, {"completed", 1}, {"latency_s", 1.0}}}));
+  CHECK(m["weights"] == Json({{"uploads", 2.0}, {"bytes", 300.0}, {"evictions", 1.0}, {"complete_s", 4.0}}));
+  scene.trace.weight_memory_bytes[kServer] = 77;
+  CHECK(scene.metrics()["memory_bytes"]["per_host"] == Json({{"server", 77.0}}));
+}
+
 TEST_CASE("metrics: a summary survives CBOR, on which it crosses from child to parent") {
   Scene scene;
   scene.trace.end_s = 10;

@@ -340,6 +340,34 @@ TEST_CASE("plan: what survives a failure") {
   CHECK(plan_edges(skip, {}, surviving(skip, plan, none)).empty());
 }
 
+TEST_CASE("plan: shares of processors") {
+  Plan plan = plan_of({{{0}, kDevice}, {{1}, kServer}, {{2}, kServer}});
+  plan.pieces[1].share = plan.pieces[2].share = 1;
+  CHECK(refusal(chain3(), plan) == "accepted");
+  plan.pieces[2].share = 0.5;
+  CHECK(refusal(chain3(), plan) == kRefused + "its pieces on \"server\" have different shares");
+  for (const double share : {0.0, -0.5, 1.5, std::numeric_limits<double>::quiet_NaN()}) {
+    plan.pieces[1].share = plan.pieces[2].share = share;
+    CHECK(refusal(chain3(), plan).starts_with(kRefused + "a share of "));
+  }
+}
+
+TEST_CASE("plan: uploads") {
+  Plan plan = plan_of({{{0}, kDevice}, {{1, 2}, kServer}});
+  plan.uploads = {{{1}, kServer}, {{2}, kServer}};
+  CHECK(refusal(chain3(), plan) == "accepted");
+  plan.uploads[1].layers = {3};
+  CHECK(refusal(chain3(), plan) == kRefused + "the layers of an upload are none, or out of order");
+  plan.uploads[1].layers = {2, 1};
+  CHECK(refusal(chain3(), plan) == kRefused + "the layers of an upload are none, or out of order");
+  plan.uploads = {{{1}, kDevice}};
+  CHECK(refusal(chain3(), plan) == kRefused + "an upload to host number 0");
+  plan.uploads.clear();
+  plan.fallbacks = {plan_of({{{0, 1, 2}, kDevice}})};
+  plan.fallbacks[0].uploads = {{{1}, kServer}};
+  CHECK(refusal(chain3(), plan) == kRefused + "a fallback has uploads");
+}
+
 TEST_CASE("plan: fallbacks are plans, without fallbacks") {
   Plan plan = plan_of({{{0}, kDevice}, {{1, 2}, kServer}});
   plan.fallbacks = {plan_of({{{0, 1, 2}, kDevice}})};

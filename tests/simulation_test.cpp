@@ -151,6 +151,10 @@ Json to_json(const Trace& trace) {
   }
   for (const HostMeter& h : trace.hosts) out["hosts"].push_back({h.energy_j, h.radio_energy_j, h.busy_s});
   out["link_bytes"] = trace.link_bytes;
+  out["uploads"] = trace.uploads;
+  out["evictions"] = trace.evictions;
+  out["last_upload_s"] = trace.last_upload_s.value_or(-1);
+  for (const auto& [host, bytes] : trace.weight_memory_bytes) out["weights"].push_back({host, bytes});
   return out;
 }
 
@@ -169,6 +173,12 @@ Trace from_json(const Json& json) {
   }
   for (const Json& h : json["hosts"]) out.hosts.push_back({h[0], h[1], h[2]});
   out.link_bytes = json["link_bytes"].get<std::vector<double>>();
+  out.uploads = json["uploads"];
+  out.evictions = json["evictions"];
+  out.last_upload_s = json["last_upload_s"].get<double>();
+  if (json.contains("weights")) {
+    for (const Json& w : json["weights"]) out.weight_memory_bytes[w[0]] = w[1];
+  }
   return out;
 }
 
@@ -216,6 +226,7 @@ std::string difference(const Trace& a, const Trace& b) {
   }
   if (!near(a.end_s, b.end_s) || !near(a.measured_from_s, b.measured_from_s)) return "end";
   if (a.replans != b.replans) return "replans";
+  if (a.uploads != b.uploads || a.evictions != b.evictions) return "weights";
   if (a.intervals.size() != b.intervals.size()) return "number of intervals";
   return "";
 }
@@ -1401,6 +1412,163 @@ TEST_CASE("simulation: an offline policy knows the arrivals to come") {
   CHECK(latency(run(c), 0) == exactly(0.42));
   c.spec.horizon_s = 15;  // the third comes after the end
   CHECK(latency(run(c), 0) == exactly(2));
+}
+
+// ---- weights that come and go: 100 * 10 * 10 * 20 or 20 * 10 * 10 * 100 filters of 4 B, 0.8 MB a layer ----
+
+TEST_CASE("simulation: a piece waits for the weights that its host lacks") {
+  // 0.21 s for the input; then 1.6 MB take 1.61 s, 2 Gflop 0.2 s, the empty result 10 ms. The second request
+  // finds all there: 0.42 s.
+  Case c = offloaded();
+  c.spec.weights_at_start[kServer] = {};
+  c.spec.requests = 2;
+  const Trace t = run(c);
+  CHECK(latency(t, 0) == exactly(0.21 + 1.61 + 0.2 + 0.01));
+  CHECK(t.requests[0].queue_s == exactly(1.61));
+  CHECK(latency(t, 1) == exactly(0.42));
+  CHECK(t.uploads == 1);
+  CHECK(*t.last_upload_s == exactly(1.82));
+  CHECK(t.link_bytes[0] == exactly(2 * 0.2e6 + 1.6e6));
+  // Weights and the largest input + output of a layer, 1.2 MB.
+  CHECK(t.weight_memory_bytes.at(kServer) == exactly(2.8e6));
+  // Half of them is there: 0.81 s.
+  c.spec.weights_at_start[kServer] = {1};
+  CHECK(latency(run(c), 0) == exactly(0.21 + 0.81 + 0.2 + 0.01));
+}
+
+TEST_CASE("simulation: weights arrive while requests run") {
+  // On the device until the server has both layers, which a policy sees at 2 * 0.81 = 1.62 s: the first
+  // request takes 2 s, the second 0.42 s.
+  class Uploading : public Policy {
+   public:
+    Plan plan(const Problem& problem) override {
+      CHECK(!problem.holds(kServer, 0));
+      CHECK(problem.holds(kDevice, 0));
+      Plan plan = plan_of({{{0, 1}, kDevice}});
+      plan.uploads = {{{0}, kServer}, {{1}, kServer}};
+      return plan;
+    }
+    std::optional<Plan> replan(const Problem& problem, const Observation& observation) override {
+      CHECK(observation.kind == Observation::Kind::kWeights);
+      CHECK(problem.holds(kServer, 0));
+      if (!problem.holds(kServer, 1)) return std::nullopt;
+      return plan_of({{{0, 1}, kServer}});
+    }
+  };
+  Case c = offloaded();
+  c.make_policy = [] { return std::make_unique<Uploading>(); };
+  c.facts.watches_weights = true;
+  c.spec.weights_at_start[kServer] = {};
+  c.spec.requests = 2;
+  const Trace t = run(c);
+  CHECK(latency(t, 0) == exactly(2));
+  CHECK(latency(t, 1) == exactly(0.42));
+  CHECK(t.uploads == 2);
+  CHECK(*t.last_upload_s == exactly(1.62));
+  CHECK(t.replans == 1);
+  int on_link = 0;
+  for (const Interval& i : t.intervals)
+    on_link += i.kind == Interval::Kind::kTransfer && i.request == kNoRequest;
+  CHECK(on_link == 2);
+}
+
+TEST_CASE("simulation: a full memory evicts") {
+  // The edge server has room for one layer (0.8 MB) and its tensors (1.2 MB). d0 has a computed there, d1 b:
+  // each finds the other's weights. d0: 0.2 MB in 0.206 s, 0.8 MB in 0.806 s, 0.1 s, 1 MB back in 1.006 s and
+  // 1 s on d0.
+  Case c(star(), two_layers(), kD0, plan_of({{{0}, kEdge}, {{1}, kD0}}));
+  c.add_source(kD1, plan_of({{{0}, kD1}, {{1}, kEdge}}));
+  c.platform.edit_host(kEdge).memory_bytes = 2e6;
+  c.spec.weights_at_start[kEdge] = {};
+  c.arrive({0, 10});
+  const Trace t = run(c);
+  REQUIRE(t.requests.size() == 4);
+  // At 0, d1 asks for b at 1 + 1.007, when d0 is done with a.
+  for (std::size_t i = 0; i < 4; ++i) {
+    const double d0 = 0.206 + 0.806 + 0.1 + 1.006 + 1, d1 = 1 + 1.007 + 0.807 + 0.1 + 0.007;
+    CHECK(latency(t, i) == exactly(t.requests[i].source == 0 ? d0 : d1));
+  }
+  CHECK(t.uploads == 4);
+  CHECK(t.evictions == 3);
+  CHECK(t.weight_memory_bytes.at(kEdge) == exactly(2e6));
+}
+
+TEST_CASE("simulation: weights that find no room wait until a computation ends") {
+  // Both ask at once; a computes 10 s, from 0.206 + 0.806 = 1.012 on. b arrives at 1.007 + 0.807 = ... later
+  // than that, and is loaded at 11.012.
+  Case c(star(), two_layers(), kD0, plan_of({{{0}, kEdge}, {{1}, kD0}}));
+  c.add_source(kD1, plan_of({{{0}, kD1}, {{1}, kEdge}}));
+  c.platform.edit_host(kEdge).memory_bytes = 2e6;
+  c.platform.edit_host(kEdge).power_states[0].speed_flop_per_s = 1e8;
+  c.spec.weights_at_start[kEdge] = {};
+  c.batch(1);
+  const Trace t = run(c);
+  REQUIRE(t.requests.size() == 2);
+  CHECK(latency(t, 0) == exactly(0.206 + 0.806 + 10 + 1.006 + 1));
+  CHECK(latency(t, 1) == exactly(11.012 + 10 + 0.007));
+}
+
+TEST_CASE("simulation: a host that goes off loses its weights and the pieces that wait for them") {
+  // Off from 1 to 1.5 s. The request that waits since 0.21 is lost and tries again at 4; the weights start
+  // anew at 1.5 and are there at 3.11. 0.42 s from 4 on.
+  Case c = offloaded();
+  c.spec.weights_at_start[kServer] = {};
+  c.spec.retries = 1;
+  c.spec.retry_wait_s = 3;
+  c.spec.changes = {{1, Change::Kind::kHostState, kServer, 0}, {1.5, Change::Kind::kHostState, kServer, 1}};
+  Trace t = run(c);
+  CHECK(t.requests[0].failures == 1);
+  CHECK(latency(t) == exactly(4.42));
+  CHECK(*t.last_upload_s == exactly(3.11));
+  // With a link that stays off the request is lost, and the run ends.
+  c.spec.changes = {{1, Change::Kind::kLinkState, kNet, 0}};
+  t = run(c);
+  CHECK(t.requests.size() == 1);
+  CHECK(t.requests[0].state == RequestState::kInFlight);  // its piece waits for weights that never come
+  CHECK(t.uploads == 0);
+}
+
+// ---- shares of a processor ----
+
+TEST_CASE("simulation: sources with shares of a processor do not wait for each other") {
+  // 2 Gflop at 10 Gf take 0.2 s, on a half 0.4, on a quarter 0.8. Two requests of each source at once: the
+  // second waits for the first. Inputs of 0.2 MB share each source's link: 0.4 s both, and 6 or 7 ms.
+  Plan half = plan_of({{{0, 1}, kEdge}}), quarter = half;
+  half.pieces[0].share = 0.5;
+  quarter.pieces[0].share = 0.25;
+  Case c(star(), two_layers(), kD0, half);
+  c.add_source(kD1, quarter);
+  c.batch(2);
+  const Trace t = run(c);
+  REQUIRE(t.requests.size() == 4);
+  std::map<int, std::vector<double>> ends;
+  for (std::size_t i = 0; i < 4; ++i) ends[t.requests[i].source].push_back(latency(t, i));
+  CHECK(ends[0][0] == exactly(0.406 + 0.4 + 0.006));
+  CHECK(ends[0][1] == exactly(0.406 + 0.8 + 0.006));
+  CHECK(ends[1][0] == exactly(0.407 + 0.8 + 0.007));
+  CHECK(ends[1][1] == exactly(0.407 + 1.6 + 0.007));
+}
+
+TEST_CASE("simulation: plans may not grant more of a host than it has, nor mix") {
+  Plan all = plan_of({{{0, 1}, kServer}});
+  all.pieces[0].share = 0.75;
+  Case c(star(), two_layers(), kD0, plan_of({{{0, 1}, kEdge}}));
+  c.plans[kD0].pieces[0].share = 0.75;
+  const auto refusal = [&]() -> std::string {
+    try {
+      run_once(c);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  CHECK(refusal() == "no error");
+  c.add_source(kD1, c.plans[kD0]);
+  CHECK(refusal() == "no error");  // 1.5 of two cores
+  c.add_source(3, c.plans[kD0]);
+  CHECK(refusal() == "policy fixed: its plans grant 2.25 of the 2 cores of \"edge\"");
+  c.plans[3].pieces[0].share.reset();
+  CHECK(refusal() == "policy fixed: its plans use \"edge\" with and without shares");
 }
 
 TEST_CASE("simulation: a policy that watches the bandwidth") {

@@ -144,6 +144,11 @@ TEST_CASE("policies: the closed form of every cut of a chain is the simulation")
                        {1, kSourceEnd, {.ratio = 0.25, .encode_flop = 2e5, .decode_flop = 1e5}}};
     check(plan);
   }
+  // On shares of both processors.
+  Plan shared = chain_plan(s.graph, 0, 1, device, server);
+  shared.pieces[0].share = 0.5;
+  shared.pieces[1].share = 0.1;
+  check(shared);
   // By hand, k = 1: fc_1's 1 Mflop on the device 1 ms; 2000 B at 1 MB/s 2 + 10 ms; 1.5 Mflop on the server
   // 0.15 ms; 1000 B back 1 + 10 ms. Above idle: 1 ms * (3 - 1) W; 2 ms * (2 - 0.1) W + 2000 B * 1 uJ; 1 ms *
   // (1 - 0.1) W + 1000 B * 0.5 uJ.
