@@ -23,8 +23,9 @@ Json summarise(const RunSpec& spec, const Trace& trace);
 /// deadline_miss_ratio over completed requests; accuracy: mean over completed requests of their exits'
 /// accuracy, and over lost ones of a guess's where the experiment states one; accuracy_in_time: mean over
 /// completed and lost requests, where what is lost or misses its deadline counts 0; energy_j {total,
-/// per_host, radio}, bytes {total, per_link}, memory_bytes {per_host}, cost_usd: means over repetitions. null
-/// where nothing completed or nobody published an accuracy.
+/// per_host, radio}, busy_s {per_host} (with at least one busy core), bytes {total, per_link}, memory_bytes
+/// {per_host}, cost_usd: means over repetitions. null where nothing completed or nobody published an
+/// accuracy.
 Json aggregate(const std::vector<Json>& summaries);
 
 }  // namespace cdisim
