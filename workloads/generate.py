@@ -830,9 +830,9 @@ def portend_exits(g, inputs, counts):
             rates.append(left / inputs)
             accuracies.append(round(right / left, 6) if left else right_of_all[branch] / inputs)
             gone, gone_right = max(n, gone), c
-        g.threshold(round(1 - entropy, 6), rates, accuracies,
+        g.threshold(round(1 - entropy, 6) if entropy < 1 else 0, rates, accuracies,
                     f"normalised entropy below {entropy}; joined from counts of single exits, nested (assumed): {PORTEND}")
-    g.threshold(1.0, [0] * len(early) + [1], [right_of_all[branch] / inputs for branch in counts],
+    g.threshold(1, [0.0] * len(early) + [1.0], [right_of_all[branch] / inputs for branch in counts],
                 f"nobody leaves early: {PORTEND}")
 
 
