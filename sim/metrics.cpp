@@ -117,13 +117,15 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
     if (!late) accuracy_in_time += r.accuracy.value_or(0);
   }
 
-  Json energy = Json::object(), radio = Json::object(), bytes = Json::object(), memory = Json::object();
+  Json energy = Json::object(), radio = Json::object(), busy = Json::object(), bytes = Json::object(),
+       memory = Json::object();
   double cost_usd = 0;
   for (HostId id = 0; id < platform.host_count(); ++id) {
     const Host& host = platform.host(id);
     const HostMeter& meter = trace.hosts[static_cast<std::size_t>(id)];
     if (meter.energy_j + meter.radio_energy_j != 0) energy[host.name] = meter.energy_j + meter.radio_energy_j;
     if (meter.radio_energy_j != 0) radio[host.name] = meter.radio_energy_j;
+    if (meter.busy_s != 0) busy[host.name] = meter.busy_s;
     cost_usd += meter.busy_s * host.price_usd_per_s;
   }
   for (LinkId id = 0; id < platform.link_count(); ++id) {
@@ -159,6 +161,7 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
           {"measured_s", trace.end_s - trace.measured_from_s},
           {"energy_j", energy},
           {"radio_j", radio},
+          {"busy_s", busy},
           {"bytes", bytes},
           {"memory_bytes", memory},
           {"cost_usd", cost_usd},
@@ -260,6 +263,7 @@ Json aggregate(const std::vector<Json>& summaries) {
           {"accuracy_in_time", share(accuracy_in_time, completed + lost)},
           {"energy_j",
            {{"total", total(energy)}, {"per_host", energy}, {"radio", mean_by_name(summaries, "radio_j")}}},
+          {"busy_s", {{"per_host", mean_by_name(summaries, "busy_s")}}},
           {"bytes", {{"total", total(bytes)}, {"per_link", bytes}}},
           {"memory_bytes", {{"per_host", mean_by_name(summaries, "memory_bytes")}}},
           {"cost_usd", mean_of(summaries, "cost_usd")},

@@ -25,7 +25,8 @@ Json summarise(const RunSpec& spec, const Trace& trace);
 /// completed and lost requests, where what is lost or misses its deadline counts 0; weights {uploads, bytes,
 /// evictions, complete_s}: uploads that arrived, layers that were evicted, arrival of the last upload;
 /// phases: for each date of the experiment's "phases" {from_s, completed, latency_s}, of the requests that
-/// arrived from it to the next; energy_j {total, per_host, radio}, bytes {total, per_link}, memory_bytes
+/// arrived from it to the next; energy_j {total, per_host, radio}, busy_s {per_host} (with at least one busy
+/// core), bytes {total, per_link}, memory_bytes
 /// {per_host}, cost_usd: means over repetitions. null where nothing completed or nobody published an
 /// accuracy.
 Json aggregate(const std::vector<Json>& summaries);

@@ -264,7 +264,7 @@ TEST_CASE("metrics: accuracy of what is late, and of what is lost") {
   CHECK(scene.metrics()["accuracy_in_time"] == near(0.7 / 3));
 }
 
-TEST_CASE("metrics: energy, bytes and cost") {
+TEST_CASE("metrics: energy, busy time, bytes and cost") {
   Scene a, b;
   a.trace.end_s = b.trace.end_s = 10;
   a.trace.hosts[kDevice] = {.energy_j = 3, .radio_energy_j = 0.5, .busy_s = 1};
@@ -274,6 +274,7 @@ TEST_CASE("metrics: energy, bytes and cost") {
   CHECK(m["energy_j"]["per_host"] == Json({{"device", 3.5}, {"server", 20.0}}));
   CHECK(m["energy_j"]["radio"] == Json({{"device", 0.5}}));
   CHECK(m["energy_j"]["total"] == near(23.5));
+  CHECK(m["busy_s"] == Json({{"per_host", {{"device", 1.0}, {"server", 0.1}}}}));
   CHECK(m["bytes"]["per_link"] == Json({{"net", 2e6}}));
   CHECK(m["bytes"]["total"] == near(2e6));
   // The server costs 3.6 USD per hour while busy, the link 1 USD per GB: 0.1 s * 0.001 + 2e6 B * 1e-9.
@@ -285,6 +286,7 @@ TEST_CASE("metrics: energy, bytes and cost") {
   CHECK(m["energy_j"]["per_host"] == Json({{"device", 2.5}, {"server", 10.0}}));
   CHECK(m["energy_j"]["radio"] == Json({{"device", 0.25}}));
   CHECK(m["energy_j"]["total"] == near(12.5));
+  CHECK(m["busy_s"]["per_host"] == Json({{"device", 0.5}, {"server", 0.05}}));
   CHECK(m["bytes"]["total"] == near(1e6));
   CHECK(m["cost_usd"] == near((1e-4 + 2e-3) / 2));
 
@@ -292,6 +294,7 @@ TEST_CASE("metrics: energy, bytes and cost") {
   Scene none;
   m = none.metrics();
   CHECK(m["energy_j"] == Json({{"total", 0.0}, {"per_host", Json::object()}, {"radio", Json::object()}}));
+  CHECK(m["busy_s"] == Json({{"per_host", Json::object()}}));
   CHECK(m["bytes"] == Json({{"total", 0.0}, {"per_link", Json::object()}}));
   CHECK(m["cost_usd"] == 0);
 }

@@ -766,12 +766,12 @@ def resnet_torchvision(depth, name, parameters):
     return g
 
 
-def resnet_cifar(depth, parameters):
-    """Shortcuts without parameters: where the size halves, every second pixel and channels of zeros."""
-    g = Graph(f"resnet{depth}", f"ResNet-{depth} for CIFAR-10 (He et al., CVPR 2016, section 4.2, shortcuts of option A, "
-              f"as in github.com/akamaster/pytorch_resnet_cifar10): {parameters:,} parameters with scale and shift of "
-              "batch normalisation", [3, 32, 32])
+def cifar_partitions(g, depth):
+    """Convolution 1 and the residual blocks of a CIFAR ResNet, up to its average pooling; yields 1, 2, ... after each.
+    Shortcuts without parameters: where the size halves, every second pixel and channels of zeros."""
     normalised(g, "conv1", 16, 3)
+    partition = 1
+    yield partition
     for stage, channels in enumerate((16, 32, 64), 1):
         for number in range((depth - 2) // 6):
             tap, name = g.last, f"layer{stage}.{number}"
@@ -784,8 +784,84 @@ def resnet_cifar(depth, parameters):
                 shortcut = g.move(f"{name}.pad", "pad", [channels, height, width])
             g.add(f"{name}.add", [end, shortcut])
             g.relu(f"{name}.relu")
+            partition += 1
+            yield partition
+
+
+def resnet_cifar(depth, parameters):
+    g = Graph(f"resnet{depth}", f"ResNet-{depth} for CIFAR-10 (He et al., CVPR 2016, section 4.2, shortcuts of option A, "
+              f"as in github.com/akamaster/pytorch_resnet_cifar10): {parameters:,} parameters with scale and shift of "
+              "batch normalisation", [3, 32, 32])
+    for _ in cifar_partitions(g, depth):
+        pass
     g.global_avg_pool("avgpool")
     g.fc("fc", 10)
+    return g
+
+
+PORTEND = ("Ebrahimi et al., PORTEND, ICPADS 2023 (github.com/MaryamEbr/PORTEND_Performance_Model, aws_profiling_results/"
+           "accuracy_exitrate, test set)")
+
+
+def portend_exits(g, inputs, counts):
+    """The exits of a model of PORTEND's, and what they do at each threshold.
+
+    counts: {branch: {T: (inputs that leave there, of these right)}} out of `inputs`, each where that branch is the
+    first exit; T bounds the normalised entropy, so the confidence threshold is 1 - T. What several exits do together
+    follows from two assumptions, and is no measurement:
+    - who is confident at a branch is so at every later one, so N_j - N_(j-1) inputs leave at exit j, as PORTEND's own
+      model has it;
+    - a later branch answers what an earlier one let go at least as well as that one did, and at least as well as it
+      answers all that it lets go itself; of those that leave at exit j, C_j - max(C_(j-1), N_(j-1) C_j / N_j) are then
+      right. The exits together are never better than the last one alone."""
+    *early, last = counts
+    right_of_all = {branch: counts[branch][1.0][1] for branch in counts}
+    for branch in counts:
+        g.exit(f"exit_{branch}", f"exit{branch}_fc", right_of_all[branch] / inputs,
+               f"all inputs stop here: {PORTEND}")
+    for entropy in sorted({t for branch in early for t in counts[branch]}, reverse=True):
+        rates, accuracies, gone, gone_right = [], [], 0, 0
+        for branch in counts:
+            # What is still there stops at the last one.
+            n, c = (inputs, right_of_all[branch]) if branch == last else counts[branch][entropy]
+            left = max(n - gone, 0)
+            right = c - max(gone_right, gone * c / n)
+            assert left == 0 or 0 <= right <= left, (branch, entropy)
+            rates.append(left / inputs)
+            accuracies.append(round(right / left, 6) if left else right_of_all[branch] / inputs)
+            gone, gone_right = max(n, gone), c
+        g.threshold(round(1 - entropy, 6) if entropy < 1 else 0, rates, accuracies,
+                    f"normalised entropy below {entropy}; joined from counts of single exits, nested (assumed): {PORTEND}")
+    g.threshold(1, [0.0] * len(early) + [1.0], [right_of_all[branch] / inputs for branch in counts],
+                f"nobody leaves early: {PORTEND}")
+
+
+def exit_head(g, branch, classes):
+    """Pooling and classifier behind the layer before; what follows reads that layer again."""
+    trunk = g.last
+    g.global_avg_pool(f"exit{branch}_avgpool")
+    g.fc(f"exit{branch}_fc", classes)
+    g.last = trunk
+
+
+def resnet110_exits():
+    g = Graph("resnet110_exits", "ResNet-110 for CIFAR-10, see resnet110, with exits behind six of its 55 partitions and "
+              "no further than the 40th, where PORTEND's own plan stops; the one behind 20, which is right less often "
+              "than the one behind 15, is left out. PORTEND's has convolutions as shortcuts. Exits stand in for SPINN's, whose rates and accuracies were not at hand", [3, 32, 32])
+    counts = {
+        5: {0.1: (791, 752), 0.2: (1433, 1306), 0.4: (2976, 2360), 0.6: (4350, 3046), 1.0: (5000, 3260)},
+        10: {0.1: (2344, 2259), 0.2: (3001, 2807), 0.4: (4177, 3572), 0.6: (4853, 3870), 1.0: (5000, 3920)},
+        15: {0.1: (3001, 2881), 0.2: (3544, 3299), 0.4: (4501, 3882), 0.6: (4938, 4061), 1.0: (5000, 4075)},
+        25: {0.1: (4089, 3868), 0.2: (4363, 4038), 0.4: (4868, 4291), 0.6: (4988, 4337), 1.0: (5000, 4340)},
+        30: {0.1: (4310, 4048), 0.2: (4553, 4186), 0.4: (4930, 4380), 0.6: (4998, 4403), 1.0: (4999, 4403)},
+        40: {1.0: (5000, 4442)},
+    }
+    for partition in cifar_partitions(g, 110):
+        if partition in counts:
+            exit_head(g, partition, 10)
+        if partition == 40:
+            break
+    portend_exits(g, 5000, counts)
     return g
 
 
@@ -1049,22 +1125,55 @@ def shufflenet_v2():
     return g
 
 
-def efficientnet_b0():
-    g = Graph("efficientnet_b0", "torchvision efficientnet_b0 (Tan and Le, ICML 2019), counting scale and shift of batch "
-              "normalisation: 5,288,548 parameters", [3, 224, 224])
+def efficientnet_partitions(g):
+    """EfficientNet-B0 up to its average pooling, in the eight partitions of PORTEND; yields 1, 2, ... after each: the
+    stem, the first six stages, the seventh with the last convolution."""
     normalised(g, "stem", 32, 3, 2, act="silu")
+    partition = 1
     number = 0
     for expansion, kernel, stride, channels, blocks in ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2),
                                                         (6, 3, 2, 80, 3), (6, 5, 1, 112, 3), (6, 5, 2, 192, 4),
                                                         (6, 3, 1, 320, 1)):
+        yield partition
         for block in range(blocks):
             number += 1
             inverted_residual(g, f"b{number}", channels, stride if block == 0 else 1, expansion, kernel, "silu",
                               squeeze=True)
+        partition += 1
     normalised(g, "head", 1280, 1, act="silu")
+    yield partition
+
+
+def efficientnet_b0():
+    g = Graph("efficientnet_b0", "torchvision efficientnet_b0 (Tan and Le, ICML 2019), counting scale and shift of batch "
+              "normalisation: 5,288,548 parameters", [3, 224, 224])
+    for _ in efficientnet_partitions(g):
+        pass
     g.global_avg_pool("avgpool")
     g.dropout("dropout")
     g.fc("classifier", 1000)
+    return g
+
+
+def efficientnet_b0_exits():
+    g = Graph("efficientnet_b0_exits", "EfficientNet-B0, see efficientnet_b0, with PORTEND's exits behind its partitions 4 to "
+              "8; the one behind 3, where nearly nobody leaves, is left out. Exits stand in for SPINN's, whose rates and "
+              "accuracies were not at hand", [3, 224, 224])
+    counts = {
+        4: {0.1: (215, 203), 0.2: (671, 586), 0.3: (1569, 1217), 0.4: (3668, 2321), 0.6: (13201, 5268),
+            1.0: (25000, 6981)},
+        5: {0.1: (2766, 2634), 0.2: (5912, 5074), 0.3: (9803, 7420), 0.4: (14136, 9378), 0.6: (21706, 11614),
+            1.0: (25000, 12104)},
+        6: {0.1: (6577, 6218), 0.2: (11416, 9794), 0.3: (15734, 12253), 0.4: (19204, 13738), 0.6: (23941, 15050),
+            1.0: (25000, 15208)},
+        7: {0.1: (13799, 12656), 0.2: (18717, 15607), 0.3: (21458, 16795), 0.4: (23187, 17373), 0.6: (24813, 17758),
+            1.0: (25000, 17778)},
+        8: {1.0: (25000, 18499)},
+    }
+    for partition in efficientnet_partitions(g):
+        if partition in counts:
+            exit_head(g, partition, 1000)
+    portend_exits(g, 25000, counts)
     return g
 
 
@@ -1313,7 +1422,7 @@ OTHERS = [
     lambda: yolov2("yolov2"), lambda: yolov2("yolov2_first16", 16),
     lambda: tiny_yolov2("tiny_yolov2", 416), lambda: tiny_yolov2("tiny_yolov2_288", 288),
     lambda: tiny_yolov2("tiny_yolov2_224", 224), alexnet_towers,
-    densenet121, shufflenet_v2, efficientnet_b0, vit_b16,
+    densenet121, shufflenet_v2, efficientnet_b0, efficientnet_b0_exits, resnet110_exits, vit_b16,
     lambda: tinyllama("prefill", 128, 0), lambda: tinyllama("decode", 1, 128),
 ]
 FIXTURES = [chain3, diamond]

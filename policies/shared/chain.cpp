@@ -2,18 +2,11 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "policies/shared/costs.h"
 
 namespace cdisim {
-
-namespace {
-
-// What a partition sends, for every k.
-struct Crossings {
-  std::vector<double> bytes;  // (n_layers + 1) from the first k layers to the rest
-  int input_until = 0;        // the rest reads the input where k is below this
-};
 
 Crossings crossings(const Problem& problem, std::span<const LayerId> layers) {
   // Of each tensor, the input included, the position of its last reader: it crosses every k up to there.
@@ -25,20 +18,28 @@ Crossings crossings(const Problem& problem, std::span<const LayerId> layers) {
   }
   Crossings out;
   out.input_until = read_until[static_cast<std::size_t>(kInput + 1)];
-  std::vector<double> change(layers.size() + 2, 0);
+  // Changes from one k to the next, then their sums.
+  out.bytes.assign(layers.size() + 1, 0);
+  out.elements.assign(layers.size() + 1, 0);
+  out.tensors.assign(layers.size() + 1, 0);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const auto until = static_cast<std::size_t>(read_until[static_cast<std::size_t>(layers[i] + 1)]);
-    if (until == 0) continue;  // the exit itself
+    if (until == 0) continue;  // an exit itself
     const double bytes = tensor_bytes(problem.graph, problem.wire, layers[i]);
-    change[i + 1] += bytes;
-    change[until] -= bytes;
+    const double elements = problem.graph.output_elements(layers[i]);
+    for (const auto& [k, sign] : {std::pair(i + 1, 1), std::pair(until, -1)}) {
+      out.bytes[k] += sign * bytes;
+      out.elements[k] += sign * elements;
+      out.tensors[k] += sign;
+    }
   }
-  double crossing = 0;
-  for (std::size_t k = 0; k <= layers.size(); ++k) out.bytes.push_back(crossing += change[k]);
+  for (std::size_t k = 1; k <= layers.size(); ++k) {
+    out.bytes[k] += out.bytes[k - 1];
+    out.elements[k] += out.elements[k - 1];
+    out.tensors[k] += out.tensors[k - 1];
+  }
   return out;
 }
-
-}  // namespace
 
 std::vector<Estimate> chain_costs(const Problem& problem, int exit, HostId first, HostId second) {
   assert(first != second);

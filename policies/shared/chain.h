@@ -7,6 +7,15 @@
 
 namespace cdisim {
 
+/// What the first k of some layers, in topological order, send to the rest, for every k.
+struct Crossings {
+  std::vector<double> bytes;     ///< (n_layers + 1) on the wire, each tensor once
+  std::vector<double> elements;  ///< (n_layers + 1)
+  std::vector<int> tensors;      ///< (n_layers + 1)
+  int input_until = 0;           ///< the rest reads the model's input where k is below this
+};
+Crossings crossings(const Problem& problem, std::span<const LayerId> layers);
+
 /// What every partition of an exit into two pieces costs: element k, 0 to the number of layers N, is
 /// estimate() of chain_plan(graph, exit, k, first, second), the first k layers on `first` and the rest on
 /// `second`. All of them together take O(N + edges), and the graph may be any DAG:
