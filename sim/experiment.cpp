@@ -188,6 +188,10 @@ void read_hosts(const JsonReader& reader, Platform& platform, RunSpec& spec) {
       spec.survival[static_cast<std::size_t>(id)] = survival->number(0, 1);
     }
     if (const auto memory = entry.find("memory")) host.memory_bytes = memory->quantity(Dimension::kData);
+    if (const auto battery = entry.find("battery")) {
+      host.battery_j = battery->quantity(Dimension::kEnergy);
+      if (host.battery_j == 0) battery->fail("must be positive");
+    }
     entry.done();
   }
 }

@@ -70,6 +70,17 @@ Json mean_by_name(const std::vector<Json>& summaries, const char* key) {
   return out;
 }
 
+// Of what happened in some repetitions only, the mean over those.
+Json mean_where_known(const std::vector<Json>& summaries, const char* key) {
+  std::map<std::string, std::vector<double>> values;
+  for (const Json& s : summaries) {
+    for (const auto& [name, value] : s[key].items()) values[name].push_back(value.get<double>());
+  }
+  Json out = Json::object();
+  for (const auto& [name, of_name] : values) out[name] = mean(of_name);
+  return out;
+}
+
 double total(const Json& by_name) {
   double sum = 0;
   for (const auto& [name, value] : by_name.items()) sum += value.get<double>();
@@ -111,12 +122,15 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
   }
 
   Json energy = Json::object(), radio = Json::object(), bytes = Json::object(), memory = Json::object();
+  Json battery = Json::object(), emptied = Json::object();
   double cost_usd = 0;
   for (HostId id = 0; id < platform.host_count(); ++id) {
     const Host& host = platform.host(id);
     const HostMeter& meter = trace.hosts[static_cast<std::size_t>(id)];
     if (meter.energy_j + meter.radio_energy_j != 0) energy[host.name] = meter.energy_j + meter.radio_energy_j;
     if (meter.radio_energy_j != 0) radio[host.name] = meter.radio_energy_j;
+    if (std::isfinite(meter.battery_j)) battery[host.name] = meter.battery_j;
+    if (std::isfinite(meter.emptied_s)) emptied[host.name] = meter.emptied_s;
     cost_usd += meter.busy_s * host.price_usd_per_s;
   }
   for (LinkId id = 0; id < platform.link_count(); ++id) {
@@ -151,13 +165,16 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
           {"measured_s", trace.end_s - trace.measured_from_s},
           {"energy_j", energy},
           {"radio_j", radio},
+          {"battery_j", battery},
+          {"emptied_s", emptied},
           {"bytes", bytes},
           {"memory_bytes", memory},
           {"cost_usd", cost_usd},
           {"replans", trace.replans}};
 }
 
-Json aggregate(const std::vector<Json>& summaries) {
+// What every run has.
+static Json common_metrics(const std::vector<Json>& summaries) {
   std::int64_t completed = 0, lost = 0, in_flight = 0, missed = 0, failures = 0, answers = 0;
   std::map<std::string, std::int64_t> stopped;
   std::vector<double> latencies, means, throughputs, compute_s, transfer_s, queue_s;
@@ -226,6 +243,15 @@ Json aggregate(const std::vector<Json>& summaries) {
           {"memory_bytes", {{"per_host", mean_by_name(summaries, "memory_bytes")}}},
           {"cost_usd", mean_of(summaries, "cost_usd")},
           {"replans", mean_of(summaries, "replans")}};
+}
+
+Json aggregate(const std::vector<Json>& summaries) {
+  Json out = common_metrics(summaries);
+  if (const Json left = mean_by_name(summaries, "battery_j"); !left.empty()) {
+    out["battery_j"] = {{"per_host", left}};
+    out["emptied_s"] = {{"per_host", mean_where_known(summaries, "emptied_s")}};
+  }
+  return out;
 }
 
 }  // namespace cdisim
