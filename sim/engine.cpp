@@ -35,6 +35,7 @@ constexpr double kLatencyAlreadyPaid = 1e-15;
 // Changes come after everything else of the same date: what ends as a link goes off has ended.
 constexpr std::uint64_t kAfterAllRequests = std::numeric_limits<std::uint64_t>::max();
 constexpr int kNone = -1;
+constexpr double kForever = std::numeric_limits<double>::infinity();
 
 // Dates within this distance count as equal: the solver and a closed form differ in the last bits. SimGrid
 // merges what ends within its own precision, which is set to the same.
@@ -103,7 +104,8 @@ enum class EventKind : std::uint8_t {
   kChange,
   kBatchDeadline,
   kDataPhase,
-  kTouch
+  kTouch,
+  kBattery
 };
 
 struct Event {
@@ -195,6 +197,8 @@ struct HostState {
   HostMeter meter;
   double metered_to = 0;
   int sending = 0, receiving = 0;  // transfers in their data phase
+  double looks_s = kForever;       // a kBattery event looks at the battery then, or earlier than needed
+  std::uint32_t looks = 0;         // its generation
 };
 
 }  // namespace
@@ -288,6 +292,7 @@ struct Engine::Impl {
       hosts.emplace_back();
       hosts.back().host = made;
       hosts.back().power_state = host.power_state;
+      hosts.back().meter.battery_j = host.battery_j;
     }
     carrier_host = zone->get_iface()->create_host("cdisim carriers", 1.0);
     if (options.host_energy) carrier_host->set_property("wattage_per_state", "0:0:0");
@@ -300,6 +305,7 @@ struct Engine::Impl {
           [this](double, const sg4::Host*, const sg4::Host*, const std::vector<sg4::Link*>&,
                  const std::unordered_set<sg4::NetZone*>&) { return zone->latency_factor(); });
     }
+    for (HostId id = 0; id < platform.host_count(); ++id) watch_battery(id);
   }
 
   static sg4::Link* make_link(SparseZone* where, const std::string& name, double bytes_per_s) {
@@ -394,6 +400,8 @@ struct Engine::Impl {
       case EventKind::kDataPhase:
       case EventKind::kTouch:
         return transfers[at(event.index)].generation == event.generation;
+      case EventKind::kBattery:
+        return hosts[at(event.index)].looks == event.generation;
       default:
         return true;
     }
@@ -428,6 +436,9 @@ struct Engine::Impl {
         break;
       case EventKind::kTouch:
         touch_route(transfers[at(event.index)]);
+        break;
+      case EventKind::kBattery:
+        look_at_battery(event.index);
         break;
     }
   }
@@ -628,6 +639,7 @@ struct Engine::Impl {
     } else {
       state.reservations.at(job.user).running = index;
     }
+    watch_battery(job.host);
     ++job.generation;
     if (options.full_solver || (host.discipline == Discipline::kShared && job.user == kNone)) {
       compute_through_solver(index);
@@ -671,6 +683,7 @@ struct Engine::Impl {
     if (reservation.share == share) return;
     const double before = reservation.running == kNone ? 0 : rate(jobs[at(reservation.running)]);
     reservation.share = share;
+    watch_battery(host);
     if (reservation.running != kNone) retime_job(reservation.running, before);
   }
 
@@ -686,6 +699,7 @@ struct Engine::Impl {
       } else {
         state.reservations.at(job.user).running = kNone;
       }
+      watch_battery(host);
       std::erase(state.running, index);
     } else {
       failed = true;
@@ -714,6 +728,7 @@ struct Engine::Impl {
     std::vector<double> before;
     for (const int index : state.running) before.push_back(rate(jobs[at(index)]));
     state.power_state = power_state;
+    watch_battery(host);
     state.host->set_pstate(static_cast<unsigned long>(power_state));
     for (std::size_t i = 0; i < before.size(); ++i) {
       const Job& job = jobs[at(state.running[i])];
@@ -729,6 +744,7 @@ struct Engine::Impl {
     state.on = on;
     if (on) {
       state.host->turn_on();
+      watch_battery(host);
       return;
     }
     // Everything on the host and everything to or from it fails now, in the order of the requests.
@@ -757,6 +773,7 @@ struct Engine::Impl {
     }
     fail_transfers([&](const Transfer& t) { return t.from == host || t.to == host; });
     state.host->turn_off();
+    watch_battery(host);
   }
 
   // ---- transfers ----
@@ -914,8 +931,8 @@ struct Engine::Impl {
     }
     if (!failed) {
       for (const LinkId id : t.route->links) links[at(id)].bytes += t.bytes;
-      hosts[at(t.from)].meter.radio_energy_j += t.bytes * platform.host(t.from).radio.tx_j_per_byte;
-      hosts[at(t.to)].meter.radio_energy_j += t.bytes * platform.host(t.to).radio.rx_j_per_byte;
+      draw_radio(t.from, t.bytes * platform.host(t.from).radio.tx_j_per_byte);
+      draw_radio(t.to, t.bytes * platform.host(t.to).radio.rx_j_per_byte);
     }
     const Completion completion{t.tag, failed, t.started_s, t.started_s, date};
     ++t.generation;
@@ -986,13 +1003,16 @@ struct Engine::Impl {
       free_changes.pop_back();
       changes[at(index)] = change;
     }
-    // Of the changes of one date, links and hosts come in their own order.
-    const auto step =
-        static_cast<std::uint32_t>(change.kind) << 28 | static_cast<std::uint32_t>(change.target);
-    push(std::max(change.date_s, now), {kAfterAllRequests, step}, EventKind::kChange, index, 0);
+    push(std::max(change.date_s, now), tag_of(change.kind, change.target), EventKind::kChange, index, 0);
+  }
+
+  // Of the changes of one date, links and hosts come in their own order.
+  static Tag tag_of(Change::Kind kind, int target) {
+    return {kAfterAllRequests, static_cast<std::uint32_t>(kind) << 28 | static_cast<std::uint32_t>(target)};
   }
 
   void apply(const Change& change) {
+    if (change.kind == Change::Kind::kHostState && is_empty(change.target)) return;
     switch (change.kind) {
       case Change::Kind::kBandwidth:
         set_bandwidth(change.target, change.value);
@@ -1016,27 +1036,88 @@ struct Engine::Impl {
     HostState& state = hosts[at(id)];
     const double span = now - state.metered_to;
     if (span <= 0) return;
-    const Host& host = platform.host(id);
-    const PowerState& power = host.power_states[at(state.power_state)];
-    double watts = host.off_w;
-    if (state.on) {
-      double cores = state.busy_cores;
-      for (const auto& [user, reservation] : state.reservations) {
-        if (reservation.running != kNone) cores += reservation.share;
-      }
-      const double load = std::min(1.0, cores / host.cores);
-      watts = load == 0 ? power.idle_w : power.epsilon_w + load * (power.all_cores_w - power.epsilon_w);
-    }
-    state.meter.energy_j += watts * span;
+    const Power power = power_of(id);
+    state.meter.energy_j += power.processor_w * span;
     if (!state.running.empty()) state.meter.busy_s += span;
-    if (host.has_radio && state.on) {
-      const bool silent = state.sending == 0 && state.receiving == 0;
-      const double radio_w =
-          silent ? host.radio.idle_w
-                 : (state.sending > 0 ? host.radio.tx_w : 0) + (state.receiving > 0 ? host.radio.rx_w : 0);
-      state.meter.radio_energy_j += radio_w * span;
-    }
+    state.meter.radio_energy_j += power.radio_w * span;
+    if (has_battery(id))
+      state.meter.battery_j = std::max(0.0, state.meter.battery_j - power.total_w() * span);
     state.metered_to = now;
+  }
+
+  struct Power {
+    double processor_w = 0, radio_w = 0;
+    double total_w() const { return processor_w + radio_w; }
+  };
+
+  // What a host draws now.
+  Power power_of(HostId id) const {
+    const HostState& state = hosts[at(id)];
+    const Host& host = platform.host(id);
+    if (is_empty(id)) return {};
+    if (!state.on) return {.processor_w = host.off_w};
+    const PowerState& power = host.power_states[at(state.power_state)];
+    double cores = state.busy_cores;
+    for (const auto& [user, reservation] : state.reservations) {
+      if (reservation.running != kNone) cores += reservation.share;
+    }
+    const double load = std::min(1.0, cores / host.cores);
+    const bool silent = state.sending == 0 && state.receiving == 0;
+    return {.processor_w =
+                load == 0 ? power.idle_w : power.epsilon_w + load * (power.all_cores_w - power.epsilon_w),
+            .radio_w = silent ? host.radio.idle_w
+                              : (state.sending > 0 ? host.radio.tx_w : 0) +
+                                    (state.receiving > 0 ? host.radio.rx_w : 0)};
+  }
+
+  // Of a battery that cannot give all of it, what it has left.
+  void draw_radio(HostId id, double joule) {
+    if (joule == 0) return;
+    HostMeter& meters = hosts[at(id)].meter;
+    if (has_battery(id)) {
+      meter(id);
+      joule = std::min(joule, meters.battery_j);
+      meters.battery_j -= joule;
+    }
+    meters.radio_energy_j += joule;
+    watch_battery(id);
+  }
+
+  // ---- batteries ----
+
+  bool has_battery(HostId id) const {
+    return hosts[at(id)].meter.battery_j != kForever;
+  }
+  bool is_empty(HostId id) const {
+    return hosts[at(id)].meter.emptied_s != kForever;
+  }
+
+  double empties_s(HostId id) const {
+    const double left_j = hosts[at(id)].meter.battery_j;
+    return left_j == 0 ? now : now + left_j / power_of(id).total_w();
+  }
+
+  // After every change of what a host draws. An event that comes too early looks again, so that a power that
+  // goes up and down leaves no trail of events.
+  void watch_battery(HostId id) {
+    HostState& state = hosts[at(id)];
+    if (!has_battery(id) || is_empty(id)) return;
+    const double date = empties_s(id);
+    if (date >= state.looks_s) return;
+    state.looks_s = date;
+    push(date, tag_of(Change::Kind::kHostState, id), EventKind::kBattery, id, ++state.looks);
+  }
+
+  void look_at_battery(HostId id) {
+    HostState& state = hosts[at(id)];
+    state.looks_s = kForever;
+    meter(id);
+    if (empties_s(id) > now + tie_tolerance(now)) return watch_battery(id);
+    state.meter.battery_j = 0;
+    state.meter.emptied_s = now;
+    const bool was_on = state.on;
+    set_host_state(id, false);
+    if (was_on) handlers.changed({now, Change::Kind::kHostState, id, 0});
   }
 
   void radio_on(Transfer& t) {
@@ -1046,6 +1127,8 @@ struct Engine::Impl {
     t.data_phase = true;
     ++hosts[at(t.from)].sending;
     ++hosts[at(t.to)].receiving;
+    watch_battery(t.from);
+    watch_battery(t.to);
   }
 
   void radio_off(Transfer& t) {
@@ -1055,6 +1138,8 @@ struct Engine::Impl {
     t.data_phase = false;
     --hosts[at(t.from)].sending;
     --hosts[at(t.to)].receiving;
+    watch_battery(t.from);
+    watch_battery(t.to);
   }
 
   // ---- end ----
@@ -1134,7 +1219,8 @@ double Engine::link_bytes(LinkId link) const {
 void Engine::reset_meters() {
   for (HostId id = 0; id < impl_->platform.host_count(); ++id) {
     impl_->meter(id);
-    impl_->hosts[Impl::at(id)].meter = {};
+    HostMeter& meter = impl_->hosts[Impl::at(id)].meter;
+    meter = {.battery_j = meter.battery_j, .emptied_s = meter.emptied_s};
   }
   for (LinkState& link : impl_->links) link.bytes = 0;
 }

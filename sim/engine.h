@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -47,17 +48,22 @@ struct EngineOptions {
   bool host_energy = false;  ///< load SimGrid's host energy plugin too (full solver only)
 };
 
-/// What a host did from the last reset_meters() on.
+/// What a host did from the last reset_meters() on, and its battery now.
 struct HostMeter {
   double energy_j = 0;  ///< of the processor, from the power states
   double radio_energy_j = 0;
-  double busy_s = 0;  ///< time with at least one busy core
+  double busy_s = 0;                                           ///< time with at least one busy core
+  double battery_j = std::numeric_limits<double>::infinity();  ///< charge left; infinite: has no battery
+  double emptied_s = std::numeric_limits<double>::infinity();  ///< date at which it went empty, if it did
 };
 
 /// Processors, links and time. Two halves serve them: what shares nothing has a closed form and runs on
 /// timers (a computation on a first-come-first-served core, a transfer alone on its links); what shares
 /// becomes a SimGrid activity. Both read one event queue, driven by SimGrid's clock. One engine per process,
 /// as in SimGrid.
+///
+/// A host with a battery draws all its energy from it, what its radio takes per byte as a transfer ends. At
+/// the date at which the charge is used up the host goes off, as by a kHostState change, and stays off.
 class Engine {
  public:
   struct Handlers {

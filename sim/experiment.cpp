@@ -211,6 +211,10 @@ void read_hosts(const JsonReader& reader, const LayerGraph& graph, Platform& pla
     }
     if (const auto memory = entry.find("memory")) host.memory_bytes = memory->quantity(Dimension::kData);
     if (const auto weights = entry.find("weights")) read_weights(*weights, id, host, graph, spec);
+    if (const auto battery = entry.find("battery")) {
+      host.battery_j = battery->quantity(Dimension::kEnergy);
+      if (host.battery_j == 0) battery->fail("must be positive");
+    }
     entry.done();
   }
 }

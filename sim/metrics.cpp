@@ -70,6 +70,17 @@ Json mean_by_name(const std::vector<Json>& summaries, const char* key) {
   return out;
 }
 
+// Of what happened in some repetitions only, the mean over those.
+Json mean_where_known(const std::vector<Json>& summaries, const char* key) {
+  std::map<std::string, std::vector<double>> values;
+  for (const Json& s : summaries) {
+    for (const auto& [name, value] : s[key].items()) values[name].push_back(value.get<double>());
+  }
+  Json out = Json::object();
+  for (const auto& [name, of_name] : values) out[name] = mean(of_name);
+  return out;
+}
+
 double total(const Json& by_name) {
   double sum = 0;
   for (const auto& [name, value] : by_name.items()) sum += value.get<double>();
@@ -119,6 +130,7 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
 
   Json energy = Json::object(), radio = Json::object(), busy = Json::object(), bytes = Json::object(),
        memory = Json::object();
+  Json battery = Json::object(), emptied = Json::object();
   double cost_usd = 0;
   for (HostId id = 0; id < platform.host_count(); ++id) {
     const Host& host = platform.host(id);
@@ -126,6 +138,8 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
     if (meter.energy_j + meter.radio_energy_j != 0) energy[host.name] = meter.energy_j + meter.radio_energy_j;
     if (meter.radio_energy_j != 0) radio[host.name] = meter.radio_energy_j;
     if (meter.busy_s != 0) busy[host.name] = meter.busy_s;
+    if (std::isfinite(meter.battery_j)) battery[host.name] = meter.battery_j;
+    if (std::isfinite(meter.emptied_s)) emptied[host.name] = meter.emptied_s;
     cost_usd += meter.busy_s * host.price_usd_per_s;
   }
   for (LinkId id = 0; id < platform.link_count(); ++id) {
@@ -162,6 +176,8 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
           {"energy_j", energy},
           {"radio_j", radio},
           {"busy_s", busy},
+          {"battery_j", battery},
+          {"emptied_s", emptied},
           {"bytes", bytes},
           {"memory_bytes", memory},
           {"cost_usd", cost_usd},
@@ -195,9 +211,9 @@ Json phases(const std::vector<Json>& summaries) {
   return out;
 }
 
-}  // namespace
 
-Json aggregate(const std::vector<Json>& summaries) {
+// What every run has.
+Json common_metrics(const std::vector<Json>& summaries) {
   std::int64_t completed = 0, lost = 0, in_flight = 0, missed = 0, failures = 0, answers = 0;
   std::map<std::string, std::int64_t> stopped;
   std::vector<double> latencies, means, throughputs, compute_s, transfer_s, queue_s, last_uploads;
@@ -274,6 +290,17 @@ Json aggregate(const std::vector<Json>& summaries) {
             {"complete_s", mean_or_null(last_uploads)}}},
           {"phases", phases(summaries)},
           {"replans", mean_of(summaries, "replans")}};
+}
+
+}  // namespace
+
+Json aggregate(const std::vector<Json>& summaries) {
+  Json out = common_metrics(summaries);
+  if (const Json left = mean_by_name(summaries, "battery_j"); !left.empty()) {
+    out["battery_j"] = {{"per_host", left}};
+    out["emptied_s"] = {{"per_host", mean_where_known(summaries, "emptied_s")}};
+  }
+  return out;
 }
 
 }  // namespace cdisim

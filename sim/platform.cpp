@@ -22,9 +22,9 @@ using Names = std::vector<std::string>;
 const Names kTiers{"device", "edge", "cloud", "uav"};
 const Names kDisciplines{"fifo", "batch", "shared"};
 const Names kHostProperties{
-    "tier",           "device_type",      "profile",     "memory",        "discipline",
-    "max_batch",      "max_wait",         "wattage_off", "wattage_radio", "joule_per_byte_radio",
-    "price_per_hour", "wattage_per_state"};
+    "tier",           "device_type",       "profile",     "memory",        "discipline",
+    "max_batch",      "max_wait",          "wattage_off", "wattage_radio", "joule_per_byte_radio",
+    "price_per_hour", "wattage_per_state", "battery"};
 
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
@@ -347,6 +347,8 @@ class PlatformReader {
       host.radio.rx_j_per_byte = joules[1];
       host.has_radio = true;
     }
+    if (const auto* p = find(properties, "battery"))
+      host.battery_j = parse_positive(p->value, Dimension::kEnergy, p->place);
   }
 
   // ---- links ----

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <optional>
 #include <span>
@@ -53,6 +54,8 @@ struct Host {
   double off_w = 0;
   Radio radio;
   bool has_radio = false;
+  /// Charge at the start; infinite: a host that does not run on a battery.
+  double battery_j = std::numeric_limits<double>::infinity();
   double price_usd_per_s = 0;  ///< while at least one core is busy (property `price_per_hour`, USD)
 };
 

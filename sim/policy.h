@@ -35,6 +35,7 @@ struct Problem {
   std::span<const int> power_state = {};  ///< (n_hosts) as last observed; empty: those at the start
   std::span<const HostId> sources = {};  ///< of the experiment, `source` among them; each has a policy object
   std::span<const double> arrivals_s = {};  ///< of this source, ascending, where the policy knows_arrivals
+  std::span<const double> battery_j = {};   ///< (n_hosts) left now, infinite where there is none; empty: full
 
   /// Hosts of a tier that the source can reach and hear from, ascending; the source itself is among them.
   std::vector<HostId> reachable(Tier tier) const;

@@ -108,7 +108,12 @@ class Simulation {
     for (const auto& [link, trace] : spec.bandwidth_traces) {
       bandwidth_[static_cast<std::size_t>(link)] = trace.at(0);
     }
-    for (const Host& host : spec.platform->hosts()) power_state_.push_back(host.power_state);
+    for (const Host& host : spec.platform->hosts()) {
+      if (host.battery_j < std::numeric_limits<double>::infinity())
+        on_battery_.push_back(static_cast<HostId>(power_state_.size()));
+      power_state_.push_back(host.power_state);
+      battery_j_.push_back(host.battery_j);
+    }
     queue_log_.resize(host_on_.size());
     uploaders_.resize(spec.sources.size());
     for (std::size_t i = 0; i < spec.sources.size(); ++i) {
@@ -161,7 +166,9 @@ class Simulation {
  private:
   // ---- plans ----
 
-  Problem problem(std::size_t source) const {
+  Problem problem(std::size_t source) {
+    for (const HostId id : on_battery_)
+      battery_j_[static_cast<std::size_t>(id)] = engine_.meter(id).battery_j;
     return {.graph = *spec_.graph,
             .platform = *spec_.platform,
             .latency_model = *spec_.estimator,
@@ -174,7 +181,8 @@ class Simulation {
             .loaded = weights_.loaded(),
             .power_state = power_state_,
             .sources = spec_.sources,
-            .arrivals_s = arrivals_s_[source]};
+            .arrivals_s = arrivals_s_[source],
+            .battery_j = battery_j_};
   }
 
   // All dates at which requests of a source will arrive; none of a closed loop, whose dates follow from its
@@ -832,6 +840,8 @@ class Simulation {
   std::vector<double> bandwidth_;
   std::vector<char> link_on_, host_on_;
   std::vector<int> power_state_;
+  std::vector<HostId> on_battery_;  // hosts with a battery
+  std::vector<double> battery_j_;   // (n_hosts) when a policy was last asked
   std::deque<Change> unseen_;
   std::vector<std::deque<std::pair<double, int>>> queue_log_;  // (n_hosts) of (date, length)
   std::vector<std::vector<double>> arrivals_s_;                // (n_sources), where the policy knows them

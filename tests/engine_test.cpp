@@ -87,6 +87,8 @@ Json play(const Scenario& s, EngineOptions options) {
     for (HostId h = 0; h < s.platform.host_count(); ++h) {
       const HostMeter& meter = e.meter(h);
       out["energy"].push_back(meter.energy_j);
+      out["battery"].push_back(meter.battery_j);
+      out["emptied"].push_back(meter.emptied_s);
       out["radio"].push_back(meter.radio_energy_j);
       out["busy"].push_back(meter.busy_s);
       if (options.host_energy) out["plugin"].push_back(e.plugin_energy_j(h));
@@ -386,6 +388,42 @@ TEST_CASE("engine: both halves agree on shares that change, in other power state
     share_out(s, seed);
     check_agreement(play(s, {}), play(s, {.full_solver = true}));
   }
+}
+
+TEST_CASE("engine: both halves agree on random platforms whose batteries run empty") {
+  // Idle they draw up to 10.5 W, busy up to 23: between 20 and 100 J last for 1 to 10 s, while requests run
+  // until about 6 s.
+  int emptied = 0, lost = 0;
+  for (std::uint64_t seed = 401; seed <= 460; ++seed) {
+    CAPTURE(seed);
+    Scenario s = random_scenario(seed, seed % 2 == 0);
+    Random random(seed);
+    for (HostId h = 0; h < s.platform.host_count(); ++h) {
+      Host& host = s.platform.edit_host(h);
+      if (random.below(3) > 0) host.battery_j = 20 + 80 * random.uniform();
+      host.radio.tx_j_per_byte = host.radio.rx_j_per_byte = 1e-5;
+    }
+    const Json halves = play(s, {}), full = play(s, {.full_solver = true});
+    check_agreement(halves, full);
+    for (HostId h = 0; h < s.platform.host_count(); ++h) {
+      const auto i = static_cast<std::size_t>(h);
+      const double capacity_j = s.platform.host(h).battery_j;
+      if (std::isinf(capacity_j)) {
+        CHECK(std::isinf(halves["battery"][i].get<double>()));
+        continue;
+      }
+      // Nothing ends a run but the last battery. What was drawn is what was in it.
+      CHECK(halves["battery"][i] == 0);
+      CHECK(halves["energy"][i].get<double>() + halves["radio"][i].get<double>() ==
+            doctest::Approx(capacity_j).epsilon(1e-9));
+      CHECK(halves["emptied"][i].get<double>() ==
+            doctest::Approx(full["emptied"][i].get<double>()).epsilon(1e-9));
+      ++emptied;
+    }
+    for (const Json& row : halves["done"]) lost += row[2].get<bool>() ? 1 : 0;
+  }
+  CHECK(emptied > 100);
+  CHECK(lost > 100);
 }
 
 TEST_CASE("engine: energy equals SimGrid's host energy plugin") {

@@ -299,6 +299,21 @@ TEST_CASE("metrics: energy, busy time, bytes and cost") {
   CHECK(m["cost_usd"] == 0);
 }
 
+TEST_CASE("metrics: batteries") {
+  // Where no host has one, there is nothing to report.
+  Scene mains, a, b;
+  CHECK(!mains.metrics().contains("battery_j"));
+  CHECK(!mains.metrics().contains("emptied_s"));
+  // The charge is a mean over all repetitions, the date over those in which it came to that.
+  a.trace.hosts[kDevice].battery_j = 0;
+  a.trace.hosts[kDevice].emptied_s = 7;
+  b.trace.hosts[kDevice].battery_j = 3;
+  const Json m = aggregate({a.summary(), b.summary()});
+  CHECK(m["battery_j"] == Json({{"per_host", {{"device", 1.5}}}}));
+  CHECK(m["emptied_s"] == Json({{"per_host", {{"device", 7.0}}}}));
+  CHECK(b.metrics()["emptied_s"] == Json({{"per_host", Json::object()}}));
+}
+
 TEST_CASE("metrics: memory is that of the largest plan on each host, replans are counted") {
   Scene scene;
   Plan early, split;

@@ -242,6 +242,8 @@ TEST_CASE("platform: mistakes name file, line, value and valid choices") {
       {property("wattage_radio", "1:2"), "\"1:2\" must have the form idle:tx:rx"},
       {property("joule_per_byte_radio", "1"), "must have the form tx:rx"},
       {property("price_per_hour", "3 USD"), "must be a plain number"},
+      {property("battery", "9"), "line 3: battery: \"9\" has no unit; valid: J, mJ, kJ, Wh, kWh"},
+      {property("battery", "0Wh"), "must be positive"},
       {property("discipline", "fifi"),
        "discipline: \"fifi\" is unknown; valid: fifo, batch, shared; did you mean \"fifo\"?"},
       {property("max_batch", "2"), "max_batch: is for discipline \"batch\" only"},
