@@ -21,9 +21,10 @@ run: build
 test: build
 	@$(call CTEST,$(BUILD))
 
-# cdisim against bare SimGrid and SimPy on the same job, in one run.
+# How long planning takes; cdisim against bare SimGrid and SimPy on the same job, in one run.
 bench: build
 	@.ci/packages bench
+	@"$(BUILD)/tests/bench/planning" .
 	@/usr/bin/python3 tests/bench/bench.py --cdisim "$(BUILD)/cdisim" --bare "$(BUILD)/tests/bench/bare_simgrid"
 
 # Published figures beside the simulated ones.

@@ -2,15 +2,16 @@
 //
 // Takes the layers of the deepest exit in topological order and tries every partition point k, 0 to N: layers
 // before k on the source, layers from k on on the server; k = N is the device alone, k = 0 the server alone.
-// With TM, TC the times of the two pieces, D_k the bytes that cross, B the uplink's bandwidth as last
+// With TM, TC the times of the two pieces, s how many times slower than idle the server is under the load
+// that others put on it (1 / (1 - load)), D_k the bytes that cross, B the uplink's bandwidth, both as last
 // observed, E the energy of computing and of the radio that the source draws above its idle power,
 //
-//     objective latency:  k* = argmin_k  TM(1..k) + D_k / B + TC(k+1..N) + return of the result
+//     objective latency:  k* = argmin_k  TM(1..k) + D_k / B + s TC(k+1..N) + return of the result
 //     objective energy:   k* = argmin_k  E(1..k) + E(sending D_k, receiving the result)
 //
 // The smallest k of equals; of several servers the best, the first of equals. Decides anew whenever the
-// measured bandwidth of a route to a server has changed. On a DAG every tensor that leaves the first k layers
-// crosses once. A server's load does not enter its predicted times, as it would in the paper. Memory is not
+// measured bandwidth of a route to a server, or the speed that load or power states leave to a server or the
+// source, has changed. On a DAG every tensor that leaves the first k layers crosses once. Memory is not
 // looked at.
 //
 //     parameter       | type    | default   | meaning
@@ -34,6 +35,7 @@
 #include <utility>
 
 #include "policies/shared/chain.h"
+#include "policies/shared/costs.h"
 #include "policies/shared/hosts.h"
 #include "sim/policy.h"
 
@@ -51,15 +53,15 @@ class Neurosurgeon : public Policy {
 
   Plan plan(const Problem& problem) override {
     servers_ = server_candidates(problem, parameters_, {Tier::kCloud, Tier::kEdge});
-    seen_bytes_per_s_ = server_bandwidths(problem, servers_);
+    seen_ = observe(problem);
     best_ = decide(problem);
     return chain(problem);
   }
 
   std::optional<Plan> replan(const Problem& problem, const Observation& /*observation*/) override {
-    std::vector<double> now = server_bandwidths(problem, servers_);
-    if (now == seen_bytes_per_s_) return std::nullopt;
-    seen_bytes_per_s_ = std::move(now);
+    std::vector<double> now = observe(problem);
+    if (now == seen_) return std::nullopt;
+    seen_ = std::move(now);
     const Cut before = std::exchange(best_, decide(problem));
     if (best_.k == before.k && best_.server == before.server) return std::nullopt;
     return chain(problem);
@@ -70,6 +72,15 @@ class Neurosurgeon : public Policy {
     HostId server = 0;
     int k = 0;
   };
+
+  // All that a decision takes from the state of network and hosts.
+  std::vector<double> observe(const Problem& problem) const {
+    std::vector<double> out = server_bandwidths(problem, servers_);
+    for (const HostId server : servers_) out.push_back(problem.slowdown(server));
+    out.push_back(problem.slowdown(problem.source));
+    out.push_back(computing_power_w(problem));
+    return out;
+  }
 
   Cut decide(const Problem& problem) const {
     const int exit = deepest_exit(problem);
@@ -101,7 +112,7 @@ class Neurosurgeon : public Policy {
   Parameters parameters_;
   double Estimate::*objective_;
   std::vector<HostId> servers_;
-  std::vector<double> seen_bytes_per_s_;
+  std::vector<double> seen_;
   Cut best_;
 };
 
@@ -113,7 +124,7 @@ const bool registered = register_policy(
          "Of all partition points of the deepest exit, the one with the least latency, or with the least "
          "energy "
          "of the source: layers before it run on the source, the others on a server. Decided anew when the "
-         "bandwidth changes.",
+         "bandwidth or the load of a host changes.",
      .parameters = {{.name = "objective",
                      .type = "string",
                      .standard = "latency",
@@ -127,7 +138,8 @@ const bool registered = register_policy(
                      .type = "integer",
                      .standard = -1,
                      .about = "layers on the source; -1: decide"}},
-     .watches_bandwidth = true},
+     .watches_bandwidth = true,
+     .watches_load = true},
     make<Neurosurgeon>);
 
 }  // namespace

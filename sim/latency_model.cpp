@@ -165,16 +165,19 @@ const DeviceLatency& LatencyModel::device(const Host& host) const {
   if (host.device_type.empty()) return speed_alone;
   std::vector<std::string> known;
   if (catalogue_) {
+    // Planning asks for every layer: what was made before comes first, it is a few entries.
+    const auto made = catalogue_->profiles.find(host.device_type);
+    if (made != catalogue_->profiles.end()) {
+      const auto entry = made->second.find(host.profile);
+      if (entry != made->second.end()) return entry->second;
+    }
     const auto type = catalogue_->devices.find(host.device_type);
     if (type != catalogue_->devices.end()) {
-      auto& known_profiles = catalogue_->profiles[host.device_type];
-      const auto entry = known_profiles.find(host.profile);
-      if (entry != known_profiles.end()) return entry->second;
       const std::string place = fmt::format("host \"{}\"", host.name);
       const DeviceProfile profile =
           catalogue_->calibration.find(type->second, parse_profile_query(host.profile, place), place);
       const double speed_ratio = profile.speed_flop_per_s / type->second.speed_flop_per_s();
-      return known_profiles[host.profile] = {profile.roofline, speed_ratio, 0, 0};
+      return catalogue_->profiles[host.device_type][host.profile] = {profile.roofline, speed_ratio, 0, 0};
     }
     for (const auto& [name, unused] : catalogue_->devices) known.push_back(name);
   } else {
@@ -229,13 +232,17 @@ double LatencyModel::piece_s(const LayerGraph& graph, std::span<const LayerId> l
                              int batch) const {
   if (layers.empty()) return 0;
   const DeviceLatency& entry = device(host);
+  if (const auto* roofline = std::get_if<Roofline>(&entry.layers)) {
+    const double speed = entry.speed_per_host_speed * host.power_states[0].speed_flop_per_s;
+    double layers_s = 0;
+    for (const LayerId id : layers) layers_s += roofline->layer_s(graph, id, speed, batch);
+    return roofline->run_s(graph, layers) + layers_s;
+  }
   double weight_bytes = 0, layers_s = 0;
   for (const LayerId id : layers) {
     weight_bytes += graph.layer(id).weight_bytes;
     layers_s += layer_s(graph, id, host, batch);
   }
-  if (const auto* roofline = std::get_if<Roofline>(&entry.layers))
-    return roofline->run_s(graph, layers) + layers_s;
   return entry.run_constant_s + entry.run_per_weight_byte_s * weight_bytes + layers_s;
 }
 

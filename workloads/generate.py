@@ -1194,6 +1194,58 @@ def lenet5():
     return g
 
 
+def locally_connected(g, name, channels, kernel, stride=1):
+    """A convolution whose every position has filters of its own: of the windows, copied side by side, each is a
+    group."""
+    in_channels, *extents = g.shapes[g.last]
+    rows, columns = ((extent - kernel) // stride + 1 for extent in extents)
+    windows = rows * columns
+    g.move(f"{name}.windows", "im2col", [windows * in_channels, kernel, kernel])
+    g.conv(name, windows * channels, kernel, groups=windows)
+    g.move(f"{name}.map", "transpose", [channels, rows, columns])
+
+
+def deepface():
+    g = Graph("deepface", "DeepFace (Taigman et al., CVPR 2014, Fig. 2; its layers from memory): two convolutions, three "
+              "locally connected layers, two fully connected ones, 118,923,774 parameters", [3, 152, 152])
+    g.conv("C1", 32, 11)
+    g.relu("C1.relu")
+    g.max_pool("M2", 3, 2, ceil=True)
+    g.conv("C3", 16, 9)
+    g.relu("C3.relu")
+    for name, kernel, stride in (("L4", 9, 1), ("L5", 7, 2), ("L6", 5, 1)):
+        locally_connected(g, name, 16, kernel, stride)
+        g.relu(f"{name}.relu")
+    g.fc("F7", 4096)
+    g.relu("F7.relu")
+    g.fc("F8", 4030)
+    g.softmax("prob")
+    return g
+
+
+def kaldi_asr():
+    g = Graph("kaldi_asr", "Acoustic model of Tonic Suite's ASR (Hauswald et al., DjiNN and Tonic, ISCA 2015: Kaldi, 13 "
+              "layers, 30M parameters, 548 feature vectors of 4594 KB in all, hence 2146 features each). Assumed: six "
+              "hidden layers of 2048 sigmoids, as many outputs as features; that makes 13 layers and 29.8M parameters",
+              [548, 2146])
+    for number in range(1, 7):
+        g.fc(f"affine{number}", 2048)
+        g.function(f"sigmoid{number}", "sigmoid", SIGMOID)
+    g.fc("affine7", 2146)
+    return g
+
+
+def senna(task, tags):
+    """Of the paper, from memory: words of 50 numbers, two features of 5, windows of 5 words, 300 hidden units."""
+    g = Graph(f"senna_{task}", f"SENNA's window network for {task.upper()} (Collobert et al., JMLR 12, 2011), 28 words "
+              "(Hauswald et al., DjiNN and Tonic, ISCA 2015). Assumed: windows of 5 words with 60 numbers each, 300 "
+              f"hidden units, {tags} tags", [28, 300])
+    g.fc("hidden", 300)
+    g.function("hardtanh", "hardtanh")
+    g.fc("tags", tags)
+    return g
+
+
 def branchy_lenet():
     g = Graph("branchy_lenet", "BranchyNet's LeNet for MNIST with one branch (github.com/kunglab/branchynet, "
               "networks/lenet_mnist.py); no accuracy of single exits is published", [1, 28, 28])
@@ -1423,6 +1475,7 @@ OTHERS = [
     lambda: tiny_yolov2("tiny_yolov2", 416), lambda: tiny_yolov2("tiny_yolov2_288", 288),
     lambda: tiny_yolov2("tiny_yolov2_224", 224), alexnet_towers,
     densenet121, shufflenet_v2, efficientnet_b0, efficientnet_b0_exits, resnet110_exits, vit_b16,
+    deepface, kaldi_asr, lambda: senna("pos", 45), lambda: senna("chk", 45), lambda: senna("ner", 17),
     lambda: tinyllama("prefill", 128, 0), lambda: tinyllama("decode", 1, 128),
 ]
 FIXTURES = [chain3, diamond]

@@ -106,16 +106,22 @@ struct MinCut::Network {
     build(arcs, vertices);
   }
 
-  // The flow graph keeps its edges by their tails.
+  // The flow graph keeps its edges by their tails, those of one tail in the order of the arcs.
   void build(const Arcs& arcs, std::size_t vertices) {
     const std::size_t n = arcs.ends.size();
-    std::vector<std::size_t> order(n), place(n);
-    std::iota(order.begin(), order.end(), 0);
-    std::ranges::stable_sort(order, {}, [&](std::size_t arc) { return arcs.ends[arc].first; });
-    for (std::size_t i = 0; i < n; ++i) place[order[i]] = i;
+    std::vector<std::size_t> next(vertices + 1, 0), order(n), place(n);
+    for (const auto& [tail, head] : arcs.ends) ++next[tail + 1];
+    std::partial_sum(next.begin(), next.end(), next.begin());
+    for (std::size_t arc = 0; arc < n; ++arc) {
+      place[arc] = next[arcs.ends[arc].first]++;
+      order[place[arc]] = arc;
+    }
     std::vector<std::pair<std::size_t, std::size_t>> sorted;
+    sorted.reserve(n);
     for (const std::size_t arc : order) sorted.push_back(arcs.ends[arc]);
-    flow = FlowGraph(boost::edges_are_sorted, sorted.begin(), sorted.end(), vertices);
+    flow = FlowGraph(boost::edges_are_sorted, sorted.begin(), sorted.end(), vertices, n);
+    capacity.reserve(n);
+    reverse.reserve(n);
     for (const std::size_t arc : order) {
       const std::size_t opposite = arc ^ 1;
       capacity.push_back(arcs.capacity[arc]);

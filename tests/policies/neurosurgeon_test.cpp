@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
-#include "tests/policies/scene.h"
+#include "policies/shared/hosts.h"
+#include "tests/policies/random_scene.h"
 
 using namespace cdisim;
 
@@ -21,6 +22,16 @@ Scene slow_device() {
   s.bandwidth_bytes_per_s = {2e4};
   s.wire.result_bytes = 0;
   return s;
+}
+
+// Gives the host another power state, as an experiment's `load` does, and puts it there.
+void change_state(Scene& s, const std::string& host, double speed_share, double computing_w) {
+  Host& edited = s.platform.edit_host(s.host(host));
+  PowerState state = edited.power_states[0];
+  state.speed_flop_per_s *= speed_share;
+  state.epsilon_w = state.all_cores_w = state.idle_w + computing_w;
+  edited.power_states.push_back(state);
+  edited.power_state = static_cast<int>(edited.power_states.size()) - 1;
 }
 
 }  // namespace
@@ -70,6 +81,88 @@ TEST_CASE("neurosurgeon: follows the bandwidth") {
   REQUIRE(plan);
   CHECK(plan->decision.at("partition_point") == 0);
   CHECK(same(*plan, plan_of(s, "neurosurgeon")));
+}
+
+TEST_CASE("neurosurgeon: moves layers to the device while the server is loaded") {
+  // With the server s times slower k = 1 takes 210.91 + 0.15 s ms, k = 0 220 + 0.25 s, the device alone
+  // 227.27: k = 1 is the best up to s = 109, which is 1 / (1 - load) at a load of 0.9908.
+  Scene s = slow_device();
+  const std::unique_ptr<Policy> policy = policy_of("neurosurgeon");
+  const Observation observation{Observation::Kind::kLoad, 1, {}, {}, {}};
+  CHECK(policy->plan(s.problem()).decision.at("partition_point") == 1);
+  change_state(s, "server", 1 - 0.99, 0);
+  CHECK_FALSE(policy->replan(s.problem(), observation));
+  change_state(s, "server", 1 - 0.992, 0);
+  const std::optional<Plan> loaded = policy->replan(s.problem(), observation);
+  REQUIRE(loaded);
+  CHECK(loaded->decision.at("partition_point") == 3);
+  CHECK(same(*loaded, plan_of(s, "neurosurgeon")));
+  CHECK_FALSE(policy->replan(s.problem(), observation));
+  s.platform.edit_host(s.host("server")).power_state = 0;
+  const std::optional<Plan> idle = policy->replan(s.problem(), observation);
+  REQUIRE(idle);
+  CHECK(idle->decision.at("partition_point") == 1);
+}
+
+TEST_CASE("neurosurgeon: follows the speed and the power of the device") {
+  const Observation observation{Observation::Kind::kLoad, 1, {}, {}, {}};
+  {
+    // At half its speed: k = 1 takes 181.82 + 120.15 ms, k = 0 220.25.
+    Scene s = slow_device();
+    const std::unique_ptr<Policy> policy = policy_of("neurosurgeon");
+    CHECK(policy->plan(s.problem()).decision.at("partition_point") == 1);
+    change_state(s, "device", 0.5, 2);
+    const std::optional<Plan> plan = policy->replan(s.problem(), observation);
+    REQUIRE(plan);
+    CHECK(plan->decision.at("partition_point") == 0);
+  }
+  {
+    // At 0.5 W above idle instead of 2 the device alone takes 0.2273 s * 0.5 W = 0.1136 J, k = 0 0.204 J; k =
+    // 1 0.0455 + 0.1 + 0.002 J.
+    Scene s = slow_device();
+    const std::unique_ptr<Policy> policy = policy_of("neurosurgeon", {{"objective", "energy"}});
+    CHECK(policy->plan(s.problem()).decision.at("partition_point") == 0);
+    change_state(s, "device", 1, 0.5);
+    const std::optional<Plan> plan = policy->replan(s.problem(), observation);
+    REQUIRE(plan);
+    CHECK(plan->decision.at("partition_point") == 3);
+  }
+}
+
+TEST_CASE("neurosurgeon: equals brute force over servers and partition points of random graphs") {
+  Random random(20170408);
+  int within = 0;
+  for (int i = 0; i < 200; ++i) {
+    CAPTURE(i);
+    Scene s = random_scene(random, i % 2 == 0);
+    if (i % 4 < 2) {  // known by speed alone, near each other: many cuts lie within the graph
+      for (HostId id = 0; id < s.platform.host_count(); ++id) {
+        Host& host = s.platform.edit_host(id);
+        host.device_type.clear();
+        host.power_state = 0;
+        host.power_states[0].speed_flop_per_s =
+            (host.tier == Tier::kDevice ? 1e6 : 1e7) * (1 + random.uniform());
+      }
+      for (LinkId id = 0; id < s.platform.link_count(); ++id) s.platform.set_latency(id, 1e-6, "test");
+      s.wire.input_bytes = 5000;
+    }
+    const HostId device = s.host("device");
+    const int exit = deepest_exit(s.problem()), n = static_cast<int>(s.graph.exit_layers(exit).size());
+    double latency_s = std::numeric_limits<double>::infinity(), energy_j = latency_s;
+    for (const char* server : {"edge", "cloud"}) {
+      for (int k = 0; k <= n; ++k) {
+        const Estimate e = estimate(s.problem(), chain_plan(s.graph, exit, k, device, s.host(server)));
+        latency_s = std::min(latency_s, e.latency_s);
+        energy_j = std::min(energy_j, e.energy_j);
+      }
+    }
+    const Plan fastest = plan_of(s, "neurosurgeon");
+    CHECK(estimate(s.problem(), fastest).latency_s == doctest::Approx(latency_s).epsilon(1e-9));
+    const Plan thriftiest = plan_of(s, "neurosurgeon", {{"objective", "energy"}});
+    CHECK(estimate(s.problem(), thriftiest).energy_j == doctest::Approx(energy_j).epsilon(1e-9));
+    within += fastest.pieces.size() == 2;
+  }
+  CHECK(within > 20);  // the cases are no mere choice between device and server
 }
 
 TEST_CASE("neurosurgeon: the better of edge and cloud, or the one that is named") {
