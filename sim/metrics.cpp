@@ -211,7 +211,6 @@ Json phases(const std::vector<Json>& summaries) {
   return out;
 }
 
-
 // What every run has.
 Json common_metrics(const std::vector<Json>& summaries) {
   std::int64_t completed = 0, lost = 0, in_flight = 0, missed = 0, failures = 0, answers = 0;

@@ -106,6 +106,19 @@ std::string runs_across(const Json& runs, const std::vector<std::string>& polici
          "mean latency; e/p: exit and partition point of the plan; !: requests missed the deadline\n";
 }
 
+// What a table takes where no column is cut below a width that still reads well.
+std::size_t least_width(const std::vector<std::string>& head,
+                        const std::vector<std::vector<std::string>>& rows) {
+  constexpr std::size_t kGap = 2, kReadable = 9;
+  std::size_t sum = 0;
+  for (std::size_t c = 0; c < head.size(); ++c) {
+    std::size_t width = columns(head[c]);
+    for (const auto& row : rows) width = std::max(width, columns(row[c]));
+    sum += std::min(width, kReadable) + kGap;
+  }
+  return sum - kGap;
+}
+
 // One run a line, with more of its metrics.
 std::string runs_down(const Json& runs, const std::vector<std::string>& axes) {
   std::vector<std::string> head{"policy"};
@@ -134,15 +147,28 @@ std::string runs_down(const Json& runs, const std::vector<std::string>& axes) {
     row.resize(head.size());
     rows.push_back(std::move(row));
   }
+  const auto drop = [&](std::size_t c) {
+    head.erase(head.begin() + static_cast<std::ptrdiff_t>(c));
+    for (auto& row : rows) row.erase(row.begin() + static_cast<std::ptrdiff_t>(c));
+  };
   // A column that says nothing (no cost, no repetitions, ...) is left out.
   for (std::size_t c = head.size(); c-- > 1;) {
     static const std::set<std::string> nothing{"", "-", "0", "0ns", "0mJ", "0.0%"};
     if (!std::all_of(rows.begin(), rows.end(), [&](const auto& row) { return nothing.contains(row[c]); }))
       continue;
-    head.erase(head.begin() + static_cast<std::ptrdiff_t>(c));
-    for (auto& row : rows) row.erase(row.begin() + static_cast<std::ptrdiff_t>(c));
+    drop(c);
   }
-  return format_table(head, rows);
+  // Of what cannot stand side by side the details go first.
+  std::string left_out;
+  for (const char* name : {"ci95", "compute", "transfer", "queue", "p95", "USD", "exit", "lost", "missed"}) {
+    if (least_width(head, rows) <= kTerminalWidth) break;
+    const auto column = std::find(head.begin(), head.end(), name);
+    if (column == head.end()) continue;
+    left_out += (left_out.empty() ? "" : ", ") + *column;
+    drop(static_cast<std::size_t>(column - head.begin()));
+  }
+  const std::string table = format_table(head, rows);
+  return left_out.empty() ? table : table + fmt::format("not shown: {} (see --json, --out)\n", left_out);
 }
 
 std::string in_unit(const Json& value, const std::string& unit) {

@@ -197,7 +197,7 @@ TEST_CASE("cli: results.json has the keys of its contract") {
     CHECK(keys(metrics) == Keys{"requests", "latency_s", "compute_s", "transfer_s", "queue_s",
                                 "throughput_per_s", "deadline_miss_ratio", "accuracy", "accuracy_in_time",
                                 "energy_j", "bytes", "memory_bytes", "cost_usd", "replans", "failures",
-                                "exits", "weights", "phases"});
+                                "exits", "weights", "phases", "busy_s"});
     CHECK(keys(metrics["requests"]) == Keys{"arrived", "completed", "lost", "in_flight"});
     CHECK(keys(metrics["latency_s"]) == Keys{"mean", "ci95", "p50", "p95", "p99", "max"});
     CHECK(keys(metrics["energy_j"]) == Keys{"total", "per_host", "radio"});
