@@ -799,8 +799,8 @@ def resnet_cifar(depth, parameters):
     return g
 
 
-PORTEND = ("Ebrahimi et al., PORTEND, ICPADS 2023 (github.com/MaryamEbr/PORTEND_Performance_Model, aws_profiling_results/"
-           "accuracy_exitrate, test set)")
+PORTEND = ("Ebrahimi et al., PORTEND, ICPADS 2023 (github.com/MaryamEbr/PORTEND_Performance_Model, "
+           "aws_profiling_results/accuracy_exitrate, test set)")
 
 
 def portend_exits(g, inputs, counts):
