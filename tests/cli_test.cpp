@@ -196,11 +196,12 @@ TEST_CASE("cli: results.json has the keys of its contract") {
     const Json& metrics = run["metrics"];
     CHECK(keys(metrics) == Keys{"requests", "latency_s", "compute_s", "transfer_s", "queue_s",
                                 "throughput_per_s", "deadline_miss_ratio", "accuracy", "accuracy_in_time",
-                                "energy_j", "bytes", "memory_bytes", "cost_usd", "replans", "failures",
-                                "exits", "weights", "phases", "busy_s"});
+                                "energy_j", "busy_s", "bytes", "memory_bytes", "cost_usd", "replans",
+                                "failures", "exits", "weights", "phases"});
     CHECK(keys(metrics["requests"]) == Keys{"arrived", "completed", "lost", "in_flight"});
     CHECK(keys(metrics["latency_s"]) == Keys{"mean", "ci95", "p50", "p95", "p99", "max"});
     CHECK(keys(metrics["energy_j"]) == Keys{"total", "per_host", "radio"});
+    CHECK(keys(metrics["busy_s"]) == Keys{"per_host"});
     CHECK(keys(metrics["bytes"]) == Keys{"total", "per_link"});
     CHECK(keys(metrics["memory_bytes"]) == Keys{"per_host"});
   }

@@ -159,6 +159,39 @@ TEST_CASE("workloads: branchy AlexNet has Edgent's five exits") {
   CHECK(g.layer(g.find("exit1_conv_1")).macs == g.layer(g.find("conv_2")).macs);
 }
 
+TEST_CASE("workloads: exits of PORTEND's models") {
+  const LayerGraph g = workload("efficientnet_b0_exits");
+  // EfficientNet-B0's and the classifiers of 40, 80, 112 and 192 channels.
+  CHECK(g.parameters() == 5288548 + (40 + 80 + 112 + 192 + 4) * 1000);
+  REQUIRE(g.exits().size() == 5);
+  CHECK(g.exits()[0].accuracy == 6981 / 25000.0);
+  // Entropy below 0.3: 1569 leave at exit 4, 1217 of them right; 9803 and 7420 at exit 5, were it the first.
+  const Threshold& t = g.thresholds()[3];
+  CHECK(t.value == 0.7);
+  CHECK(t.rates[0] == 1569 / 25000.0);
+  CHECK(t.rates[1] == (9803 - 1569) / 25000.0);
+  CHECK(t.accuracies[0] == doctest::Approx(1217 / 1569.0).epsilon(1e-5));
+  // 1217 is more than 1569 * 7420 / 9803.
+  CHECK(t.accuracies[1] == doctest::Approx((7420 - 1217) / (9803 - 1569.0)).epsilon(1e-5));
+  // 15734 and 12253 at exit 6; 9803 * 12253 / 15734 = 7634 is more than 7420.
+  CHECK(t.accuracies[2] == doctest::Approx(12253.0 / 15734).epsilon(1e-5));
+  for (const char* name : {"efficientnet_b0_exits", "resnet110_exits"}) {
+    CAPTURE(name);
+    const LayerGraph model = workload(name);
+    double before = 0;
+    for (const Threshold& threshold : model.thresholds()) {
+      double accuracy = 0;
+      for (std::size_t e = 0; e < threshold.rates.size(); ++e)
+        accuracy += threshold.rates[e] * threshold.accuracies[e];
+      // No better than the last exit alone; on the whole the stricter the better.
+      CHECK(accuracy <= *model.exits().back().accuracy + 1e-6);
+      CHECK(accuracy >= before - 1e-3);
+      before = accuracy;
+    }
+    CHECK(model.thresholds().back().rates.back() == 1);
+  }
+}
+
 TEST_CASE("workloads: every file is read, and written back byte for byte") {
   int files = 0;
   for (const auto& entry : fs::directory_iterator(kWorkloads)) {

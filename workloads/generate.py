@@ -799,8 +799,8 @@ def resnet_cifar(depth, parameters):
     return g
 
 
-PORTEND = ("Ebrahimi et al., PORTEND, ICPADS 2023 (github.com/MaryamEbr/PORTEND_Performance_Model, aws_profiling_results/"
-           "accuracy_exitrate, test set)")
+PORTEND = ("Ebrahimi et al., PORTEND, ICPADS 2023 (github.com/MaryamEbr/PORTEND_Performance_Model, "
+           "aws_profiling_results/accuracy_exitrate, test set)")
 
 
 def portend_exits(g, inputs, counts):
@@ -831,7 +831,8 @@ def portend_exits(g, inputs, counts):
             accuracies.append(round(right / left, 6) if left else right_of_all[branch] / inputs)
             gone, gone_right = max(n, gone), c
         g.threshold(round(1 - entropy, 6) if entropy < 1 else 0, rates, accuracies,
-                    f"normalised entropy below {entropy}; joined from counts of single exits, nested (assumed): {PORTEND}")
+                    f"normalised entropy below {entropy}; joined from counts of single exits, nested (assumed): "
+                    f"{PORTEND}")
     g.threshold(1, [0.0] * len(early) + [1.0], [right_of_all[branch] / inputs for branch in counts],
                 f"nobody leaves early: {PORTEND}")
 
@@ -845,9 +846,10 @@ def exit_head(g, branch, classes):
 
 
 def resnet110_exits():
-    g = Graph("resnet110_exits", "ResNet-110 for CIFAR-10, see resnet110, with exits behind six of its 55 partitions and "
-              "no further than the 40th, where PORTEND's own plan stops; the one behind 20, which is right less often "
-              "than the one behind 15, is left out. PORTEND's has convolutions as shortcuts. Exits stand in for SPINN's, whose rates and accuracies were not at hand", [3, 32, 32])
+    g = Graph("resnet110_exits", "ResNet-110 for CIFAR-10, see resnet110, with exits behind six of its 55 partitions "
+              "and no further than the 40th, where PORTEND's own plan stops; the one behind 20, which is right less often "
+              "than the one behind 15, is left out. PORTEND's has convolutions as shortcuts. Exits stand in for SPINN's, whose "
+              "rates and accuracies were not at hand", [3, 32, 32])
     counts = {
         5: {0.1: (791, 752), 0.2: (1433, 1306), 0.4: (2976, 2360), 0.6: (4350, 3046), 1.0: (5000, 3260)},
         10: {0.1: (2344, 2259), 0.2: (3001, 2807), 0.4: (4177, 3572), 0.6: (4853, 3870), 1.0: (5000, 3920)},
@@ -1156,8 +1158,8 @@ def efficientnet_b0():
 
 
 def efficientnet_b0_exits():
-    g = Graph("efficientnet_b0_exits", "EfficientNet-B0, see efficientnet_b0, with PORTEND's exits behind its partitions 4 to "
-              "8; the one behind 3, where nearly nobody leaves, is left out. Exits stand in for SPINN's, whose rates and "
+    g = Graph("efficientnet_b0_exits", "EfficientNet-B0, see efficientnet_b0, with PORTEND's exits behind its partitions 4 "
+              "to 8; the one behind 3, where nearly nobody leaves, is left out. Exits stand in for SPINN's, whose rates and "
               "accuracies were not at hand", [3, 224, 224])
     counts = {
         4: {0.1: (215, 203), 0.2: (671, 586), 0.3: (1569, 1217), 0.4: (3668, 2321), 0.6: (13201, 5268),

@@ -360,6 +360,38 @@ TEST_CASE("spinn: the best of all partition points, thresholds and compressions"
   CHECK(quantised >= 10);
 }
 
+TEST_CASE("spinn: predicts what estimate() says, at every partition point") {
+  Random random(53);
+  int gated = 0;
+  for (int trial = 0; trial < 60; ++trial) {
+    CAPTURE(trial);
+    Scene s = random_scene_with_exits(random);
+    const Problem problem = s.problem();
+    std::vector<double> thresholds{1};
+    for (const Threshold& threshold : s.graph.thresholds()) thresholds.push_back(threshold.value);
+    for (const double threshold : thresholds) {
+      for (int k = 0; k <= s.graph.size(); ++k) {
+        CAPTURE(k);
+        const Json parameters{
+            {"threshold", threshold}, {"partition_point", k}, {"server", "cloud"}, {"bits", "8"}};
+        Plan plan;
+        // Not all layers are needed at each threshold; nobody passing may be one of the others.
+        if (input_error([&] { plan = plan_of(s, "spinn", parameters); }) != "no error") continue;
+        const Costs costs = costs_of(problem, plan);
+        CHECK(plan.decision.at("latency_s") == doctest::Approx(costs.latency_s).epsilon(1e-9));
+        CHECK(plan.decision.at("energy_j") == doctest::Approx(costs.energy_j).epsilon(1e-9));
+        CHECK(plan.decision.at("server_s") == doctest::Approx(costs.server_s).epsilon(1e-9));
+        CHECK(1 / plan.decision.at("throughput_per_s") ==
+              doctest::Approx(costs.target("throughput")).epsilon(1e-9));
+        for (const PlanEdge& edge : plan_edges(s.graph, s.wire, plan)) {
+          if (edge.from == kSourceEnd && !edge.after.empty()) ++gated;
+        }
+      }
+    }
+  }
+  CHECK(gated >= 20);  // inputs for the server that wait for an exit on the device
+}
+
 TEST_CASE("spinn: no slower than Neurosurgeon, whose plans are among its own") {
   Random random(52);
   for (int trial = 0; trial < 50; ++trial) {
