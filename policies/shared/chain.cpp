@@ -88,6 +88,10 @@ std::vector<Estimate> chain_costs(const Problem& problem, int exit, HostId first
   return costs;
 }
 
+std::vector<double> crossing_bytes(const Problem& problem, int exit) {
+  return crossings(problem, problem.graph.exit_layers(exit)).bytes;
+}
+
 int fastest_cut(std::span<const Estimate> costs) {
   return static_cast<int>(std::ranges::min_element(costs, {}, &Estimate::latency_s) - costs.begin());
 }

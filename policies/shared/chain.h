@@ -28,6 +28,10 @@ Crossings crossings(const Problem& problem, std::span<const LayerId> layers);
 /// differ, and there are routes between both and the source.
 std::vector<Estimate> chain_costs(const Problem& problem, int exit, HostId first, HostId second);
 
+/// Byte on the wire from the first k layers of an exit to the rest: element k, 0 to the number of layers N.
+/// Each tensor once, the model's input not counted.
+std::vector<double> crossing_bytes(const Problem& problem, int exit);
+
 /// The k of least latency, the first of equals.
 int fastest_cut(std::span<const Estimate> costs);
 

@@ -38,6 +38,23 @@ TEST_CASE("estimate: wire format, observed bandwidth and power state") {
   CHECK(estimate(s.problem(), plan).latency_s == doctest::Approx(32.15e-3).epsilon(1e-12));
 }
 
+TEST_CASE("crossing_bytes: of a chain and of a diamond") {
+  // fc_1 gives 500 floats, fc_2 1000; neither the input nor the result counts.
+  Scene s = pencil_scene();
+  CHECK(crossing_bytes(s.problem(), 0) == std::vector<double>{0, 2000, 4000, 0});
+  // Stem; then left, and stem for right; then left and right; then join.
+  Scene d = scene("tests/fixtures/pencil.xml", "tests/fixtures/diamond.json");
+  d.wire.bytes_per_element = 1;
+  const std::vector<double> bytes = crossing_bytes(d.problem(), 1);
+  const auto elements = [&](const char* name) { return tensor_bytes(d.graph, d.wire, d.graph.find(name)); };
+  CHECK(bytes.size() == 6);
+  CHECK(bytes[1] == elements("stem"));
+  CHECK(bytes[2] == elements("stem") + elements("left"));
+  CHECK(bytes[3] == elements("left") + elements("right"));
+  CHECK(bytes[4] == elements("join"));
+  CHECK(bytes[5] == 0);
+}
+
 TEST_CASE("estimate: parallel pieces, on two hosts and on one") {
   // stem 0.32 us on the device; left 0.4672 us on the server, between 256 B there and back, 10.256 ms each;
   // right, on the device, is done long before; join and head 1.354 us.
