@@ -38,6 +38,7 @@ struct Problem {
   std::vector<HostId> reachable() const;
   /// Seconds in the host's power state 0.
   double compute_s(std::span<const LayerId> layers, HostId host) const;
+  double compute_s(const Piece& piece) const;
   /// The power state that the host was last seen in, and how much slower than in state 0 it then computes.
   const PowerState& state(HostId host) const;
   double slowdown(HostId host) const;
