@@ -123,12 +123,12 @@ DeviceLatency read_device(const JsonReader& json) {
 
 // ---- seconds of one layer ----
 
-double regression_s(const RegressionTerm& term, const LayerGraph& graph, LayerId id) {
-  const Layer& layer = graph.layer(id);
+double regression_s(const RegressionTerm& term, const Layer& layer, const LayerCosts& costs,
+                    int output_channels) {
   const double filter_elements =
-      1.0 * layer.kernel[0] / layer.stride[0] * layer.kernel[1] / layer.stride[1] * layer.output_shape[0];
-  return std::max(0.0, term.constant_s + term.per_input_element_s * graph.input_elements(id) +
-                           term.per_output_element_s * graph.output_elements(id) +
+      1.0 * layer.kernel[0] / layer.stride[0] * layer.kernel[1] / layer.stride[1] * output_channels;
+  return std::max(0.0, term.constant_s + term.per_input_element_s * costs.input_elements +
+                           term.per_output_element_s * costs.output_elements +
                            term.per_filter_element_s * filter_elements);
 }
 
@@ -190,12 +190,14 @@ const DeviceLatency& LatencyModel::device(const Host& host) const {
                                host.device_type, host.name, valid_choices(host.device_type, known)));
 }
 
-double LatencyModel::layer_s(const LayerGraph& graph, LayerId id, const Host& host, int batch) const {
+double LatencyModel::layer_s(const LayerGraph& graph, LayerId id, const Host& host, int batch,
+                             const Region* part) const {
   assert(batch >= 1);
   const DeviceLatency& entry = device(host);
+  const LayerCosts costs = part == nullptr ? graph.costs(id) : part_costs(graph, id, *part);
   if (const auto* roofline = std::get_if<Roofline>(&entry.layers)) {
-    return roofline->layer_s(graph, id, entry.speed_per_host_speed * host.power_states[0].speed_flop_per_s,
-                             batch);
+    return roofline->layer_s(graph, id, costs,
+                             entry.speed_per_host_speed * host.power_states[0].speed_flop_per_s, batch);
   }
   const Layer& layer = graph.layer(id);
   const auto refuse = [&](const std::string& what) {
@@ -208,7 +210,8 @@ double LatencyModel::layer_s(const LayerGraph& graph, LayerId id, const Host& ho
       refuse(fmt::format("its layer times are those of \"{}\", not of \"{}\"", profile->model, graph.name()));
     }
     const auto measured = profile->layer_s.find(layer.name);
-    if (measured != profile->layer_s.end()) return batch * measured->second;
+    if (measured != profile->layer_s.end())
+      return batch * measured->second * (costs.output_elements / graph.output_elements(id));
     if (!profile->otherwise) {
       std::vector<std::string> known;
       for (const auto& [name, unused] : profile->layer_s) known.push_back(name);
@@ -225,24 +228,31 @@ double LatencyModel::layer_s(const LayerGraph& graph, LayerId id, const Host& ho
     refuse(fmt::format("no term for {}, the kind of layer \"{}\" of \"{}\"{}", layer_kind_name(layer.kind),
                        layer.name, graph.name(), valid_choices(layer_kind_name(layer.kind), known)));
   }
-  return batch * regression_s(term->second, graph, id);
+  return batch * regression_s(term->second, layer, costs,
+                              part == nullptr ? layer.output_shape[0] : part->front().size());
 }
 
 double LatencyModel::piece_s(const LayerGraph& graph, std::span<const LayerId> layers, const Host& host,
-                             int batch) const {
+                             int batch, const Parts& parts) const {
   if (layers.empty()) return 0;
   const DeviceLatency& entry = device(host);
-  if (const auto* roofline = std::get_if<Roofline>(&entry.layers)) {
-    const double speed = entry.speed_per_host_speed * host.power_states[0].speed_flop_per_s;
-    double layers_s = 0;
-    for (const LayerId id : layers) layers_s += roofline->layer_s(graph, id, speed, batch);
-    return roofline->run_s(graph, layers) + layers_s;
-  }
+  const auto* roofline = std::get_if<Roofline>(&entry.layers);
+  const double speed = entry.speed_per_host_speed * host.power_states[0].speed_flop_per_s;
   double weight_bytes = 0, layers_s = 0;
   for (const LayerId id : layers) {
-    weight_bytes += graph.layer(id).weight_bytes;
-    layers_s += layer_s(graph, id, host, batch);
+    const auto part = parts.find(id);
+    const Region* region = part == parts.end() ? nullptr : &part->second;
+    if (roofline == nullptr) {
+      layers_s += layer_s(graph, id, host, batch, region);
+      weight_bytes +=
+          region == nullptr ? graph.layer(id).weight_bytes : part_costs(graph, id, *region).weight_bytes;
+      continue;
+    }
+    const LayerCosts costs = region == nullptr ? graph.costs(id) : part_costs(graph, id, *region);
+    layers_s += roofline->layer_s(graph, id, costs, speed, batch);
+    weight_bytes += costs.weight_bytes;
   }
+  if (roofline != nullptr) return roofline->run_s(graph, weight_bytes) + layers_s;
   return entry.run_constant_s + entry.run_per_weight_byte_s * weight_bytes + layers_s;
 }
 

@@ -14,6 +14,7 @@
 #include "sim/calibration.h"
 #include "sim/layer_graph.h"
 #include "sim/platform.h"
+#include "sim/region.h"
 #include "sim/roofline.h"
 
 namespace cdisim {
@@ -83,13 +84,16 @@ class LatencyModel {
   const std::string& name() const { return name_; }
 
   /// Seconds of one layer for a batch of requests in the host's power state 0. Regressions and profiles were
-  /// fitted for one request: a batch of n costs n times as much.
+  /// fitted for one request: a batch of n costs n times as much. A layer that computes only a `part` of its
+  /// output takes what part_costs() says: a roofline its work and traffic and all of the overhead, a
+  /// regression the part's elements, a profile the part's share of the outputs of the measured time.
   /// @throws InputError when the model has no entry for the host's device type or for the layer.
-  double layer_s(const LayerGraph& graph, LayerId layer, const Host& host, int batch = 1) const;
-  /// Seconds of a piece: run overhead for its weights (once a batch), then its layers one after another. An
-  /// empty piece takes none.
-  double piece_s(const LayerGraph& graph, std::span<const LayerId> layers, const Host& host,
-                 int batch = 1) const;
+  double layer_s(const LayerGraph& graph, LayerId layer, const Host& host, int batch = 1,
+                 const Region* part = nullptr) const;
+  /// Seconds of a piece: run overhead for its weights (once a batch), then its layers one after another, of
+  /// those in `parts` only a part. An empty piece takes none.
+  double piece_s(const LayerGraph& graph, std::span<const LayerId> layers, const Host& host, int batch = 1,
+                 const Parts& parts = {}) const;
 
  private:
   std::string name_, file_;

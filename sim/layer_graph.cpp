@@ -421,8 +421,8 @@ class LayerReader {
 
   void read_concat() {
     const auto last_axis = static_cast<std::int64_t>(in_.size()) - 1;
-    const auto axis =
-        static_cast<std::size_t>(json_.has("axis") ? json_.at("axis").integer(0, last_axis) : 0);
+    layer_.axis = static_cast<int>(json_.has("axis") ? json_.at("axis").integer(0, last_axis) : 0);
+    const auto axis = static_cast<std::size_t>(layer_.axis);
     Shape joined = in_;
     double extent = 0;
     for (const Shape* shape : inputs_) {
@@ -439,24 +439,26 @@ class LayerReader {
   }
 
   // One whole number per dimension of the input.
-  std::vector<std::int64_t> per_dimension(const std::string& key, int low, int absent) const {
-    std::vector<std::int64_t> numbers(in_.size(), absent);
+  std::vector<int> per_dimension(const std::string& key, int low, int absent) const {
+    std::vector<int> numbers(in_.size(), absent);
     const auto json = json_.find(key);
     if (!json) return numbers;
     const auto elements = json->elements();
     if (elements.size() != in_.size()) {
       json->fail(fmt::format("must have a whole number for each of {} dimensions", in_.size()));
     }
-    for (std::size_t i = 0; i < in_.size(); ++i) numbers[i] = elements[i].integer(low, kLargestDimension);
+    for (std::size_t i = 0; i < in_.size(); ++i)
+      numbers[i] = static_cast<int>(elements[i].integer(low, kLargestDimension));
     return numbers;
   }
 
   void read_slice() {
     const Shape& out = stated_shape();
-    const auto start = per_dimension("start", 0, 0), step = per_dimension("step", 1, 1);
+    layer_.start = per_dimension("start", 0, 0);
+    layer_.step = per_dimension("step", 1, 1);
     bool inside = out.size() == in_.size();
     for (std::size_t i = 0; inside && i < in_.size(); ++i)
-      inside = start[i] + (out[i] - 1) * step[i] < in_[i];
+      inside = layer_.start[i] + std::int64_t{out[i] - 1} * layer_.step[i] < in_[i];
     if (!inside) json_.at("output").fail(fmt::format("does not lie within [{}]", fmt::join(in_, ", ")));
     set_shape(out);
   }
@@ -466,9 +468,9 @@ class LayerReader {
     json_.at("scale");
     const auto scale = read_integers<2>(json_, "scale", 1, {1, 1});
     const auto mode = json_.find("mode");
-    const bool linear = mode && mode->choice({"nearest", "linear"}) == 1;
+    layer_.linear = mode && mode->choice({"nearest", "linear"}) == 1;
     set_shape({in_[0], dimension(1.0 * in_[1] * scale[0]), dimension(1.0 * in_[2] * scale[1])});
-    elementwise_flop_ = linear ? 7 * outputs() : 0;
+    elementwise_flop_ = layer_.linear ? 7 * outputs() : 0;
   }
 
   void read_kind() {
@@ -527,7 +529,8 @@ class LayerReader {
         break;
       }
       case LayerKind::kLrn:
-        keep_shape(2.0 * count("local_size") + 3);
+        layer_.local_size = count("local_size");
+        keep_shape(2.0 * layer_.local_size + 3);
         break;
       case LayerKind::kBatchNorm:
         read_batch_norm();
@@ -950,16 +953,22 @@ const Shape& LayerGraph::input_shape(LayerId id) const {
   return first == kInput ? input_shape_ : layer(first).output_shape;
 }
 
-double LayerGraph::traffic_bytes(LayerId id, int batch) const {
+LayerCosts LayerGraph::costs(LayerId id) const {
   const Layer& l = layer(id);
-  double weights = l.weight_bytes;
+  return {l.work_flop, l.weight_bytes, l.state_bytes, input_elements(id), output_elements(id)};
+}
+
+double LayerGraph::traffic_bytes(LayerId id, const LayerCosts& costs, int batch) const {
+  const Layer& l = layer(id);
+  const double output_bytes = costs.output_elements * bytes_per_element_;
+  double weights = costs.weight_bytes;
   switch (l.kind) {
     case LayerKind::kReshape:
     case LayerKind::kFlatten:
     case LayerKind::kDropout:
       return 0;
     case LayerKind::kEmbedding:
-      weights = std::min(weights, batch * l.output_bytes);  // a row for each output token
+      weights = std::min(weights, batch * output_bytes);  // a row for each output token
       break;
     case LayerKind::kRnn:
     case LayerKind::kGru:
@@ -969,7 +978,7 @@ double LayerGraph::traffic_bytes(LayerId id, int batch) const {
     default:
       break;
   }
-  return weights + batch * (input_elements(id) * bytes_per_element_ + l.output_bytes + l.state_bytes);
+  return weights + batch * (costs.input_elements * bytes_per_element_ + output_bytes + costs.state_bytes);
 }
 
 double LayerGraph::parameters() const {

@@ -111,6 +111,10 @@ struct Layer {
   std::array<int, 4> padding{0, 0, 0, 0};  ///< top, left, bottom, right
   std::array<int, 2> dilation{1, 1};       ///< height, width
   int groups = 1;                          ///< of channels; heads of an attention
+  int axis = 0;                            ///< of a concat
+  int local_size = 1;                      ///< of an lrn, channels
+  bool linear = false;                     ///< an upsample's mode; else nearest
+  std::vector<int> start, step;            ///< of a slice, one number per dimension
   Absent absent = Absent::kRefuse;         ///< of a join: what it does without some of its inputs
   int steps = 1;            ///< parts that must run one after another: the tokens of a recurrent layer
   double macs = 0;          ///< multiply-adds for one input; 1 MAC = 2 flop
@@ -118,6 +122,15 @@ struct Layer {
   double weight_bytes = 0;  ///< weights and biases at the graph's precision
   double output_bytes = 0;  ///< output tensor of one input at the graph's precision
   double state_bytes = 0;   ///< kept between calls for one input: keys and values in an attention's cache
+};
+
+/// What computing a layer, or a part of its output, takes for one input.
+struct LayerCosts {
+  double work_flop = 0;
+  double weight_bytes = 0;
+  double state_bytes = 0;
+  double input_elements = 0;   ///< read, over all inputs
+  double output_elements = 0;  ///< written
 };
 
 /// What Table 1 of the survey prints of a model. Source: the survey's Table 1.
@@ -237,10 +250,15 @@ class LayerGraph {
   double input_elements(LayerId id) const;
   double output_elements(LayerId id) const { return shape_elements(layer(id).output_shape); }
   const Shape& input_shape(LayerId id) const;  ///< of the first input
+  /// Shape of a layer's output, or of the model's input (kInput).
+  const Shape& tensor_shape(LayerId id) const { return id == kInput ? input_shape_ : layer(id).output_shape; }
+  LayerCosts costs(LayerId id) const;
   /// Bytes that the layer moves between memory and processor for a batch of inputs: weights once (an
   /// embedding's only as many rows as it reads, a recurrent layer's once per step), inputs, outputs and state
   /// once per input. reshape, flatten and dropout move nothing: the output is the input.
-  double traffic_bytes(LayerId id, int batch = 1) const;
+  double traffic_bytes(LayerId id, int batch = 1) const { return traffic_bytes(id, costs(id), batch); }
+  /// The same of a part of the layer that takes `costs`.
+  double traffic_bytes(LayerId id, const LayerCosts& costs, int batch) const;
 
   double parameters() const;    ///< weights and biases of all layers, count
   double macs() const;          ///< of the full model (last exit)

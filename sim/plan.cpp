@@ -1,8 +1,10 @@
 #include "sim/plan.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <set>
@@ -14,54 +16,219 @@ namespace cdisim {
 
 namespace {
 
-// The piece that computes each layer, or kSourceEnd - 1 for layers that nobody computes.
-constexpr int kNobody = kSourceEnd - 1;
-
-std::vector<int> piece_of_layer(const LayerGraph& graph, const Plan& plan) {
-  std::vector<int> piece_of(static_cast<std::size_t>(graph.size()), kNobody);
-  for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
-    for (const LayerId layer : plan.pieces[p].layers)
-      piece_of[static_cast<std::size_t>(layer)] = static_cast<int>(p);
-  }
-  return piece_of;
+// As in results.json.
+std::string region_text(const Region& region) {
+  std::vector<std::string> ranges;
+  for (const Range& r : region) ranges.push_back(fmt::format("[{}, {}]", r.begin, r.end));
+  return fmt::format("[{}]", fmt::join(ranges, ", "));
 }
+
+// A piece that computes a layer, or a part of it.
+struct Holder {
+  int piece = 0;
+  const Region* part = nullptr;  // none: whole
+};
+
+const Region* part_of(const Piece& piece, LayerId layer) {
+  const auto part = piece.parts.find(layer);
+  return part == piece.parts.end() ? nullptr : &part->second;
+}
+
+// The holders of each layer, (n_layers), ascending by piece.
+using Holders = std::vector<std::vector<Holder>>;
+
+Holders holders_of(const LayerGraph& graph, const Plan& plan) {
+  Holders holders(static_cast<std::size_t>(graph.size()));
+  for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
+    const Piece& piece = plan.pieces[p];
+    for (const LayerId layer : piece.layers) {
+      holders[static_cast<std::size_t>(layer)].push_back(
+          {static_cast<int>(p), piece.parts.empty() ? nullptr : part_of(piece, layer)});
+    }
+  }
+  return holders;
+}
+
+// What a piece reads of the input `i` of one of its layers.
+Region reads(const LayerGraph& graph, const Piece& piece, LayerId layer, std::size_t i) {
+  const Region* part = part_of(piece, layer);
+  return part == nullptr ? whole(graph.tensor_shape(graph.layer(layer).inputs[i]))
+                         : input_region(graph, layer, *part, i);
+}
+
+// Takes what these holders compute, of those that `accept` lets pass, from what is `lacking`; `take(holder,
+// elements)` hears of it.
+template <class Accept, class Take>
+void collect(std::span<const Holder> holders, std::vector<Region>& lacking, const Accept& accept,
+             const Take& take) {
+  for (const Holder& holder : holders) {
+    if (lacking.empty()) return;
+    if (!accept(holder)) continue;
+    double taken = 0;
+    if (holder.part == nullptr) {
+      for (const Region& box : lacking) taken += elements(box);
+      lacking.clear();
+    } else if (std::ranges::any_of(lacking, [&](const Region& box) { return overlap(box, *holder.part); })) {
+      for (const Region& box : lacking) taken += elements(intersect(box, *holder.part));
+      lacking = subtract(lacking, *holder.part);
+    }
+    if (taken > 0) take(holder, taken);
+  }
+}
+
+constexpr auto kAnyHolder = [](const Holder&) { return true; };
+
+bool is_there(std::span<const Holder> holders, const Region& region) {
+  if (holders.empty() || holders.front().part == nullptr) return !holders.empty();
+  std::vector<Region> lacking{region};
+  if (empty(region)) lacking.clear();
+  collect(holders, lacking, kAnyHolder, [](const Holder&, double) {});
+  return lacking.empty();
+}
+
+// Drops the parts of layers that a piece no longer has.
+void keep_parts(Piece& piece) {
+  std::erase_if(piece.parts,
+                [&](const auto& part) { return !std::ranges::binary_search(piece.layers, part.first); });
+}
+
+// What nobody computes of what a piece (kSourceEnd: the result) reads.
+struct Missing {
+  int piece = kSourceEnd;
+  LayerId layer = 0;
+  LayerId input = 0;
+  Region region;
+};
 
 // For each piece the pieces whose exits must let a request pass before this one may start: those of the exits
 // that lie before some layer of it, unless the exit itself needs this piece.
-std::vector<std::vector<int>> exit_gates(const LayerGraph& graph, const Plan& plan,
-                                         const std::vector<int>& piece_of,
+std::vector<std::vector<int>> exit_gates(const LayerGraph& graph, const Plan& plan, const Holders& holders,
                                          const std::map<std::pair<int, int>, double>& edges) {
   const std::size_t n = plan.pieces.size();
-  std::vector<std::vector<int>> gates(n);
+  std::vector<std::vector<int>> gates(n), givers(n);
   if (plan.exit_rates.empty()) return gates;
-  // reaches[p]: the pieces that need what p computes.
-  std::vector<std::vector<bool>> reaches(n, std::vector<bool>(n, false));
-  for (std::size_t p = 0; p < n; ++p) {
-    std::vector<int> open{static_cast<int>(p)};
-    while (!open.empty()) {
-      const int at = open.back();
-      open.pop_back();
-      for (const auto& [ends, bytes] : edges) {
-        const auto& [to, from] = ends;
-        if (from != at || reaches[p][static_cast<std::size_t>(to)]) continue;
-        reaches[p][static_cast<std::size_t>(to)] = true;
-        open.push_back(to);
-      }
-    }
+  for (const auto& [ends, bytes] : edges) {
+    const auto& [to, from] = ends;
+    if (from != kSourceEnd) givers[static_cast<std::size_t>(to)].push_back(from);
   }
   for (int e = 0; e < plan.exit; ++e) {
     if (plan.exit_rates[static_cast<std::size_t>(e)] == 0) continue;
-    const int gate = piece_of[static_cast<std::size_t>(graph.exits()[static_cast<std::size_t>(e)].layer)];
-    if (gate == kNobody) continue;
-    const std::vector<LayerId> before = plan_layers(graph, plan, e);
+    const LayerId exit = graph.exits()[static_cast<std::size_t>(e)].layer;
+    // The pieces that compute the exit, and whatever they wait for.
+    std::vector<bool> before(n, false);
+    std::vector<int> open;
+    for (const Holder& holder : holders[static_cast<std::size_t>(exit)]) open.push_back(holder.piece);
+    while (!open.empty()) {
+      const auto at = static_cast<std::size_t>(open.back());
+      open.pop_back();
+      if (before[at]) continue;
+      before[at] = true;
+      open.insert(open.end(), givers[at].begin(), givers[at].end());
+    }
+    const std::vector<LayerId> needed = plan_layers(graph, plan, e);
     for (std::size_t p = 0; p < n; ++p) {
       const bool behind = std::ranges::any_of(
-          plan.pieces[p].layers, [&](LayerId id) { return !std::ranges::binary_search(before, id); });
-      if (behind && static_cast<int>(p) != gate && !reaches[p][static_cast<std::size_t>(gate)])
-        gates[p].push_back(gate);
+          plan.pieces[p].layers, [&](LayerId id) { return !std::ranges::binary_search(needed, id); });
+      if (!behind || before[p]) continue;
+      for (const Holder& holder : holders[static_cast<std::size_t>(exit)]) gates[p].push_back(holder.piece);
     }
   }
   return gates;
+}
+
+// The edges of a plan before their transforms; what nobody computes is not sent, and listed in `missing`.
+std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, const Plan& plan,
+                              std::vector<Missing>* missing = nullptr) {
+  const Holders holders = holders_of(graph, plan);
+  const Holder source{kSourceEnd, nullptr};
+  const auto held = [&](LayerId tensor) -> std::span<const Holder> {
+    if (tensor == kInput) return {&source, 1};
+    return holders[static_cast<std::size_t>(tensor)];
+  };
+  const auto share_of = [](double bytes, double part, double all) {
+    return part == all ? bytes : bytes * part / all;
+  };
+  const auto bytes_of = [&](LayerId tensor, double part) {
+    const double bytes =
+        tensor == kInput ? wire.input_bytes.value_or(graph.input_bytes()) : tensor_bytes(graph, wire, tensor);
+    return share_of(bytes, part, shape_elements(graph.tensor_shape(tensor)));
+  };
+  std::map<std::pair<int, int>, double> bytes;  // by (to, from)
+  for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
+    const Piece& piece = plan.pieces[p];
+    const int to = static_cast<int>(p);
+    // Own first, then those of its host, then the others.
+    const auto distance = [&](const Holder& holder) {
+      if (holder.piece == to) return 0;
+      const bool near = holder.piece != kSourceEnd &&
+                        plan.pieces[static_cast<std::size_t>(holder.piece)].host == piece.host;
+      return near ? 1 : 2;
+    };
+    std::map<LayerId, std::vector<Region>> received;  // what several layers of a piece read travels once
+    for (const LayerId layer : piece.layers) {
+      const std::vector<LayerId>& inputs = graph.layer(layer).inputs;
+      const auto there = [&](std::size_t i) {
+        return is_there(held(inputs[i]), reads(graph, piece, layer, i));
+      };
+      // A layer that switches between its inputs reads the first that is there.
+      const bool switches = graph.layer(layer).absent == Absent::kSwitch;
+      std::size_t only = 0;
+      while (switches && only < inputs.size() && !there(only)) ++only;
+      for (std::size_t i = 0; i < inputs.size(); ++i) {
+        const LayerId input = inputs[i];
+        if ((switches && i != only) || (input == kInput && wire.sensors.contains(layer))) continue;
+        const std::span<const Holder> from = held(input);
+        std::vector<Region>& known = received[input];
+        if (piece.parts.empty() && from.size() == 1 && from.front().part == nullptr) {
+          // The usual case, quickly: all of it from the only piece that computes it.
+          if (from.front().piece == to || !known.empty()) continue;
+          known.push_back(whole(graph.tensor_shape(input)));
+          bytes[{to, from.front().piece}] += bytes_of(input, elements(known.front()));
+          continue;
+        }
+        const Region region = reads(graph, piece, layer, i);
+        std::vector<Region> lacking{region};
+        if (empty(region)) lacking.clear();
+        for (const Region& box : known) lacking = subtract(lacking, box);
+        std::vector<Region> wanted;
+        std::map<int, double> sent;  // elements by piece
+        for (int d = 0; d < 3; ++d) {
+          collect(
+              from, lacking, [&](const Holder& holder) { return distance(holder) == d; },
+              [&](const Holder& holder, double part) { sent[holder.piece] += part; });
+          if (d == 0) wanted = lacking;
+        }
+        if (!lacking.empty() || from.empty()) {
+          if (missing != nullptr)
+            missing->push_back({to, layer, input, lacking.empty() ? region : lacking.front()});
+          continue;
+        }
+        sent.erase(to);
+        for (const auto& [holder, part] : sent) bytes[{to, holder}] += bytes_of(input, part);
+        known.insert(known.end(), wanted.begin(), wanted.end());
+      }
+    }
+  }
+
+  std::vector<PlanEdge> edges;
+  const std::vector<std::vector<int>> gates = exit_gates(graph, plan, holders, bytes);
+  for (const auto& [ends, b] : bytes) {
+    edges.push_back({ends.second, ends.first, b, {}, gates[static_cast<std::size_t>(ends.first)]});
+  }
+  const LayerId last = graph.exits()[static_cast<std::size_t>(plan.exit)].layer;
+  const double result_bytes = wire.result_bytes.value_or(tensor_bytes(graph, wire, last));
+  std::vector<Region> lacking{whole(graph.tensor_shape(last))};
+  std::vector<PlanEdge> results;
+  collect(held(last), lacking, kAnyHolder, [&](const Holder& holder, double part) {
+    const double b = share_of(result_bytes, part, graph.output_elements(last));
+    results.push_back({holder.piece, kSourceEnd, b, {}, {}});
+  });
+  if (lacking.empty()) {
+    edges.insert(edges.end(), results.begin(), results.end());
+  } else if (missing != nullptr) {
+    missing->push_back({kSourceEnd, last, last, lacking.front()});
+  }
+  return edges;
 }
 
 }  // namespace
@@ -84,8 +251,16 @@ Plan stopped_at(const LayerGraph& graph, const Plan& plan, int exit) {
   const std::vector<LayerId> needed = plan_layers(graph, plan, exit);
   for (Piece& piece : out.pieces) {
     std::erase_if(piece.layers, [&](LayerId id) { return !std::ranges::binary_search(needed, id); });
+    keep_parts(piece);
   }
   return out;
+}
+
+Piece fused_piece(const LayerGraph& graph, std::span<const LayerId> layers, const Parts& outputs,
+                  HostId host) {
+  Piece piece{{}, host, fuse(graph, layers, outputs)};
+  for (const auto& [layer, part] : piece.parts) piece.layers.push_back(layer);
+  return piece;
 }
 
 double tensor_bytes(const LayerGraph& graph, const WireFormat& wire, LayerId layer) {
@@ -98,6 +273,11 @@ std::vector<bool> computed_layers(const LayerGraph& graph, const Plan& plan) {
   for (const Piece& piece : plan.pieces) {
     for (const LayerId id : piece.layers) computed[static_cast<std::size_t>(id)] = true;
   }
+  if (std::ranges::all_of(plan.pieces, [](const Piece& piece) { return piece.parts.empty(); }))
+    return computed;
+  std::vector<Missing> missing;
+  connect(graph, {}, plan, &missing);
+  for (const Missing& m : missing) computed[static_cast<std::size_t>(m.input)] = false;
   return computed;
 }
 
@@ -106,55 +286,33 @@ Plan surviving(const LayerGraph& graph, const Plan& plan, const std::vector<bool
   for (Piece& piece : out.pieces) {
     if (!works[static_cast<std::size_t>(piece.host)]) piece.layers.clear();
   }
-  std::vector<bool> computed = computed_layers(graph, out);
-  const auto there = [&](LayerId id) { return id == kInput || computed[static_cast<std::size_t>(id)]; };
+  // Layers follow their inputs: what is left of those is known.
+  Holders holders = holders_of(graph, out);
   for (LayerId id = 0; id < graph.size(); ++id) {
-    if (!there(id)) continue;
     const Layer& layer = graph.layer(id);
-    computed[static_cast<std::size_t>(id)] = layer.absent == Absent::kRefuse
-                                                 ? std::ranges::all_of(layer.inputs, there)
-                                                 : std::ranges::any_of(layer.inputs, there);
+    const auto lacks = [&](const Holder& holder) {
+      const Piece& piece = out.pieces[static_cast<std::size_t>(holder.piece)];
+      std::size_t there = 0;
+      for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
+        const LayerId input = layer.inputs[i];
+        there +=
+            input == kInput || is_there(holders[static_cast<std::size_t>(input)], reads(graph, piece, id, i));
+      }
+      return layer.absent == Absent::kRefuse ? there < layer.inputs.size() : there == 0;
+    };
+    std::erase_if(holders[static_cast<std::size_t>(id)], lacks);
   }
-  for (Piece& piece : out.pieces) std::erase_if(piece.layers, [&](LayerId id) { return !there(id); });
+  for (Piece& piece : out.pieces) piece.layers.clear();
+  for (LayerId id = 0; id < graph.size(); ++id) {
+    for (const Holder& holder : holders[static_cast<std::size_t>(id)])
+      out.pieces[static_cast<std::size_t>(holder.piece)].layers.push_back(id);
+  }
+  for (Piece& piece : out.pieces) keep_parts(piece);
   return out;
 }
 
 std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire, const Plan& plan) {
-  const std::vector<int> piece_of = piece_of_layer(graph, plan);
-  std::map<std::pair<int, int>, double> bytes;  // by (to, from)
-  // What a layer that switches between its inputs reads: the first that is there.
-  const auto switched = [&](LayerId layer) {
-    return *std::ranges::find_if(graph.layer(layer).inputs, [&](LayerId input) {
-      return input == kInput || piece_of[static_cast<std::size_t>(input)] != kNobody;
-    });
-  };
-  for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
-    std::set<LayerId> received;  // a tensor that several layers of a piece read travels once
-    for (const LayerId layer : plan.pieces[p].layers) {
-      for (const LayerId input : graph.layer(layer).inputs) {
-        const int from = input == kInput ? kSourceEnd : piece_of[static_cast<std::size_t>(input)];
-        if (from == kNobody || (input == kInput && wire.sensors.contains(layer))) continue;
-        const bool only = graph.layer(layer).absent == Absent::kSwitch;
-        if (only && switched(layer) != input) continue;
-        if (from == static_cast<int>(p) || !received.insert(input).second) continue;
-        bytes[{static_cast<int>(p), from}] += input == kInput ? wire.input_bytes.value_or(graph.input_bytes())
-                                                              : tensor_bytes(graph, wire, input);
-      }
-    }
-  }
-
-  std::vector<PlanEdge> edges;
-  const std::vector<std::vector<int>> gates = exit_gates(graph, plan, piece_of, bytes);
-  for (const auto& [ends, b] : bytes) {
-    edges.push_back({ends.second, ends.first, b, {}, gates[static_cast<std::size_t>(ends.first)]});
-  }
-  const LayerId last = graph.exits()[static_cast<std::size_t>(plan.exit)].layer;
-  if (piece_of[static_cast<std::size_t>(last)] == kNobody) return edges;
-  edges.push_back({piece_of[static_cast<std::size_t>(last)],
-                   kSourceEnd,
-                   wire.result_bytes.value_or(tensor_bytes(graph, wire, last)),
-                   {},
-                   {}});
+  std::vector<PlanEdge> edges = connect(graph, wire, plan);
   for (PlanEdge& edge : edges) {
     for (const EdgeTransform& t : plan.transforms) {
       if (t.from != edge.from || t.to != edge.to) continue;
@@ -166,20 +324,37 @@ std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire
 }
 
 std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& plan) {
-  std::map<HostId, double> weights, activations;
+  std::map<HostId, double> held, activations;
+  std::map<std::pair<HostId, LayerId>, std::vector<Range>> weights;  // of layers in parts, those held
   for (const Piece& piece : plan.pieces) {
     for (const LayerId id : piece.layers) {
-      const Layer& layer = graph.layer(id);
-      weights[piece.host] += layer.weight_bytes + layer.state_bytes;
-      double moved = layer.output_bytes;
-      for (const LayerId input : layer.inputs) {
-        moved += input == kInput ? graph.input_bytes() : graph.layer(input).output_bytes;
+      const Region* part = piece.parts.empty() ? nullptr : part_of(piece, id);
+      const LayerCosts costs = part == nullptr ? graph.costs(id) : part_costs(graph, id, *part);
+      const auto dimension = weight_dimension(graph, id);
+      if (part == nullptr) {
+        held[piece.host] += costs.weight_bytes + costs.state_bytes;
+      } else {
+        weights[{piece.host, id}].push_back(dimension ? (*part)[*dimension] : Range{0, 1});
       }
-      activations[piece.host] = std::max(activations[piece.host], moved);
+      double& largest = activations[piece.host];
+      largest = std::max(largest, (costs.input_elements + costs.output_elements) * graph.bytes_per_element());
     }
   }
-  for (const auto& [host, bytes] : activations) weights[host] += bytes;
-  return weights;
+  for (auto& [where, ranges] : weights) {
+    const auto& [host, id] = where;
+    std::ranges::sort(ranges);
+    int covered = 0, up_to = 0;
+    for (const Range& range : ranges) {
+      covered += std::max(0, range.end - std::max(range.begin, up_to));
+      up_to = std::max(up_to, range.end);
+    }
+    const Layer& layer = graph.layer(id);
+    const auto dimension = weight_dimension(graph, id);
+    const double extent = dimension ? layer.output_shape[*dimension] : 1;
+    held[host] += (layer.weight_bytes + layer.state_bytes) * covered / extent;
+  }
+  for (const auto& [host, bytes] : activations) held[host] += bytes;
+  return held;
 }
 
 void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,
@@ -189,6 +364,7 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
     refuse(fmt::format("exit {} of {}", plan.exit, graph.exits().size()));
   }
   std::vector<int> times(static_cast<std::size_t>(graph.size()), 0);
+  std::vector<bool> in_parts(times.size(), true);  // by every piece that has it
   for (const Piece& piece : plan.pieces) {
     if (piece.host < 0 || piece.host >= platform.host_count())
       refuse(fmt::format("host number {}", piece.host));
@@ -198,6 +374,18 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
     for (const LayerId layer : piece.layers) {
       if (layer < 0 || layer >= graph.size()) refuse(fmt::format("layer number {}", layer));
       ++times[static_cast<std::size_t>(layer)];
+      if (part_of(piece, layer) == nullptr) in_parts[static_cast<std::size_t>(layer)] = false;
+    }
+    if (std::ranges::adjacent_find(piece.layers) != piece.layers.end() && !piece.parts.empty())
+      refuse("a piece has a layer twice");
+    for (const auto& [layer, part] : piece.parts) {
+      if (!std::ranges::binary_search(piece.layers, layer))
+        refuse(fmt::format("a piece has a part of layer number {}, which it does not compute", layer));
+      const Region all = whole(graph.layer(layer).output_shape);
+      if (part.size() != all.size() || empty(part) || !contains(all, part)) {
+        refuse(fmt::format("the part {} of layer \"{}\" is no box within {}", region_text(part),
+                           graph.layer(layer).name, region_text(all)));
+      }
     }
   }
   std::map<HostId, std::optional<double>> granted;
@@ -235,6 +423,7 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
   for (const LayerId layer : plan_layers(graph, plan, plan.exit)) wanted[static_cast<std::size_t>(layer)] = 1;
   for (LayerId layer = 0; layer < graph.size(); ++layer) {
     const auto i = static_cast<std::size_t>(layer);
+    if (in_parts[i]) times[i] = std::min(times[i], 1);
     if (times[i] != wanted[i]) {
       refuse(fmt::format("layer \"{}\" is computed {} times, not {}", graph.layer(layer).name, times[i],
                          wanted[i]));
@@ -251,23 +440,39 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
     }
   }
 
+  // Parts must give all that anybody reads.
+  const auto connected = [&](const Plan& stopped) {
+    std::vector<Missing> missing;
+    std::vector<PlanEdge> connections = connect(graph, wire, stopped, &missing);
+    if (missing.empty()) return connections;
+    const Missing& m = missing.front();
+    const std::string reader = m.piece == kSourceEnd ? "the source wants"
+                                                     : fmt::format("layer \"{}\" of piece {} reads",
+                                                                   graph.layer(m.layer).name, m.piece);
+    refuse(fmt::format("{} {} of \"{}\", which no piece computes", reader, region_text(m.region),
+                       graph.layer(m.input).name));
+    return connections;
+  };
+
   // Pieces form a DAG when they can be removed one by one, each after all that it receives from.
-  const std::vector<PlanEdge> edges = plan_edges(graph, wire, plan);
-  std::vector<bool> done(plan.pieces.size(), false);
-  for (std::size_t removed = 0; removed < plan.pieces.size();) {
-    const std::size_t before = removed;
-    for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
-      if (done[p]) continue;
-      const bool ready = std::all_of(edges.begin(), edges.end(), [&](const PlanEdge& e) {
-        return e.to != static_cast<int>(p) || e.from == kSourceEnd || done[static_cast<std::size_t>(e.from)];
-      });
-      if (ready) {
-        done[p] = true;
-        ++removed;
-      }
-    }
-    if (removed == before) refuse("its pieces wait for each other in a circle");
+  const std::vector<PlanEdge> edges = connected(plan);
+  std::vector<std::vector<int>> receivers(plan.pieces.size());
+  std::vector<int> waits_for(plan.pieces.size(), 0);
+  for (const PlanEdge& edge : edges) {
+    if (edge.from == kSourceEnd || edge.to == kSourceEnd) continue;
+    receivers[static_cast<std::size_t>(edge.from)].push_back(edge.to);
+    ++waits_for[static_cast<std::size_t>(edge.to)];
   }
+  std::vector<std::size_t> removed;
+  for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
+    if (waits_for[p] == 0) removed.push_back(p);
+  }
+  for (std::size_t next = 0; next < removed.size(); ++next) {
+    for (const int to : receivers[removed[next]]) {
+      if (--waits_for[static_cast<std::size_t>(to)] == 0) removed.push_back(static_cast<std::size_t>(to));
+    }
+  }
+  if (removed.size() < plan.pieces.size()) refuse("its pieces wait for each other in a circle");
 
   const auto host_of = [&](int end) {
     return end == kSourceEnd ? source : plan.pieces[static_cast<std::size_t>(end)].host;
@@ -283,8 +488,7 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
   };
   check_routes(edges);
   for (int e = 0; e < plan.exit && !plan.exit_rates.empty(); ++e) {
-    if (plan.exit_rates[static_cast<std::size_t>(e)] > 0)
-      check_routes(plan_edges(graph, wire, stopped_at(graph, plan, e)));
+    if (plan.exit_rates[static_cast<std::size_t>(e)] > 0) check_routes(connected(stopped_at(graph, plan, e)));
   }
   std::set<std::pair<int, int>> transformed;
   for (const EdgeTransform& t : plan.transforms) {

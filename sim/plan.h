@@ -2,12 +2,14 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "sim/latency_model.h"
 #include "sim/layer_graph.h"
 #include "sim/platform.h"
+#include "sim/region.h"
 
 namespace cdisim {
 
@@ -33,9 +35,13 @@ struct Transform {
 };
 
 /// Layers that one host computes in one go, once all their inputs have arrived and their weights lie there.
+/// Model partition: whole layers. Data partition: of layers in `parts` only a part of the output; then
+/// several pieces compute such a layer, each a part of its own, and where parts overlap (fused tiles), each
+/// computes the overlap.
 struct Piece {
   std::vector<LayerId> layers;  ///< ascending
   HostId host = 0;
+  Parts parts = {};  ///< of some of the layers; a layer that is not here is computed whole
   /// Of one of the host's cores, (0, 1], that is granted to this source: its pieces there take time / share
   /// and wait for no others; the same for all pieces of a plan on one host. None: the piece waits in the
   /// host's queue with everybody's.
@@ -93,7 +99,12 @@ Plan stopped_at(const LayerGraph& graph, const Plan& plan, int exit);
 /// that cannot run without them (see Absent). `works`: (n_hosts).
 Plan surviving(const LayerGraph& graph, const Plan& plan, const std::vector<bool>& works);
 
-/// Whether each layer is computed by some piece, (n_layers).
+/// The piece of fused tiles that gives `outputs` of some of `layers`: see fuse().
+Piece fused_piece(const LayerGraph& graph, std::span<const LayerId> layers, const Parts& outputs,
+                  HostId host);
+
+/// Whether each layer is computed, of one in parts all that the plan's pieces and exit read of it:
+/// (n_layers).
 std::vector<bool> computed_layers(const LayerGraph& graph, const Plan& plan);
 
 /// A tensor, or several, on the way between two pieces of a plan.
@@ -106,20 +117,22 @@ struct PlanEdge {
 };
 
 /// The edges of a plan: each tensor that crosses from one piece to another once per receiving piece, the
-/// input from the source, the result back to it (unless nobody computes it). Ascending by (to, from), the
-/// result last.
+/// input from the source, the result back to it (unless nobody computes it). A whole layer reads its inputs
+/// whole, a part what input_region() says. What a piece does not compute itself comes from pieces of the same
+/// host where those have it, else from the one that stands first; bytes are in proportion to elements.
+/// Ascending by (to, from), the result last, from each piece that computes some of it.
 std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire, const Plan& plan);
 
-/// Proves that a plan can run: the exit exists; its layers are computed exactly once and no others are; the
-/// pieces form a DAG; hosts have routes where tensors must travel; weights and the largest input and output
-/// fit each host's memory; sensors' layers are where the sensors are; transforms stand on edges that exist;
-/// uploads have a route; shares are within (0, 1].
+/// Proves that a plan can run: the exit exists; its layers are computed exactly once, those in parts as far
+/// as somebody reads them, and no others are; the pieces form a DAG; hosts have routes where tensors must
+/// travel; weights and the largest input and output fit each host's memory; sensors' layers are where the
+/// sensors are; transforms stand on edges that exist; uploads have a route; shares are within (0, 1].
 /// @throws InputError that names the policy (`who`) and what does not hold.
 void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,
                 const Plan& plan, const std::string& who);
 
-/// Bytes that a plan keeps on each host: weights and state of its pieces plus the largest input + output of
-/// their layers.
+/// Bytes that a plan keeps on each host: weights and state of its pieces, each once, plus the largest input +
+/// output of their layers; of layers in parts those of the parts.
 std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& plan);
 
 }  // namespace cdisim

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <set>
 
 #include "sim/error.h"
 
@@ -26,6 +28,10 @@ std::vector<HostId> Problem::reachable(Tier tier) const {
 
 double Problem::compute_s(std::span<const LayerId> layers, HostId host) const {
   return layers.empty() ? 0 : latency_model.piece_s(graph, layers, platform.host(host));
+}
+
+double Problem::compute_s(const Piece& piece) const {
+  return latency_model.piece_s(graph, piece.layers, platform.host(piece.host), 1, piece.parts);
 }
 
 double Problem::transfer_s(double bytes, HostId from, HostId to) const {
@@ -83,32 +89,48 @@ Estimate estimate_exit(const Problem& problem, const Plan& plan) {
 
   // List scheduling: of the pieces whose inputs are known, the one that is ready first runs first.
   constexpr double kForever = std::numeric_limits<double>::infinity();
-  std::vector<double> ends(plan.pieces.size(), kForever);
-  std::vector<double> compute_s(plan.pieces.size());
+  const std::size_t n = plan.pieces.size();
+  std::vector<double> ends(n), compute_s(n), ready_s(n, 0);
+  std::vector<int> waits_for(n, 0);
+  // What each end decides: the edges that it sends, and those that wait for its exit.
+  std::vector<std::vector<std::size_t>> edges_of(n);
+  std::vector<double> sent_s(edges.size(), 0);
+  std::vector<int> senders(edges.size(), 0);
+  std::set<std::pair<double, std::size_t>> known;  // (ready, piece)
   std::map<HostId, double> free_at;
-  for (std::size_t planned = 0; planned < plan.pieces.size(); ++planned) {
-    std::size_t next = 0;
-    double next_ready = kForever;
-    for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
-      if (ends[p] != kForever) continue;
-      double ready = 0;
-      for (std::size_t e = 0; e < edges.size(); ++e) {
-        if (edges[e].to != static_cast<int>(p)) continue;
-        double sent = edges[e].from == kSourceEnd ? 0 : ends[static_cast<std::size_t>(edges[e].from)];
-        for (const int gate : edges[e].after) sent = std::max(sent, ends[static_cast<std::size_t>(gate)]);
-        ready = std::max(ready, sent + times[e].total_s());
-      }
-      if (ready < next_ready) {
-        next = p;
-        next_ready = ready;
-      }
-    }
-    if (next_ready == kForever) return {kForever, kForever};  // no route
-    const Piece& piece = plan.pieces[next];
-    compute_s[next] =
-        problem.compute_s(piece.layers, piece.host) * problem.slowdown(piece.host) / piece.share.value_or(1);
-    ends[next] = free_at[piece.host] = std::max(next_ready, free_at[piece.host]) + compute_s[next];
+  const auto arrive = [&](std::size_t e) {
+    if (edges[e].to == kSourceEnd) return;
+    const auto to = static_cast<std::size_t>(edges[e].to);
+    ready_s[to] = std::max(ready_s[to], sent_s[e] + times[e].total_s());
+    if (--waits_for[to] == 0) known.emplace(ready_s[to], to);
+  };
+  for (std::size_t e = 0; e < edges.size(); ++e) {
+    if (edges[e].to != kSourceEnd) ++waits_for[static_cast<std::size_t>(edges[e].to)];
+    std::vector<int> decide = edges[e].after;
+    if (edges[e].from != kSourceEnd) decide.push_back(edges[e].from);
+    for (const int piece : decide) edges_of[static_cast<std::size_t>(piece)].push_back(e);
+    senders[e] = static_cast<int>(decide.size());
   }
+  for (std::size_t p = 0; p < n; ++p) {
+    if (waits_for[p] == 0) known.emplace(0, p);
+  }
+  for (std::size_t e = 0; e < edges.size(); ++e) {
+    if (senders[e] == 0) arrive(e);
+  }
+  std::size_t planned = 0;
+  for (; !known.empty(); ++planned) {
+    const auto [ready, next] = *known.begin();
+    known.erase(known.begin());
+    if (ready == kForever) break;
+    const Piece& piece = plan.pieces[next];
+    compute_s[next] = problem.compute_s(piece) * problem.slowdown(piece.host) / piece.share.value_or(1);
+    ends[next] = free_at[piece.host] = std::max(ready, free_at[piece.host]) + compute_s[next];
+    for (const std::size_t e : edges_of[next]) {
+      sent_s[e] = std::max(sent_s[e], ends[next]);
+      if (--senders[e] == 0) arrive(e);
+    }
+  }
+  if (planned < n) return {kForever, kForever};  // no route
 
   Estimate out;
   const Host& source = problem.platform.host(problem.source);
@@ -124,7 +146,8 @@ Estimate estimate_exit(const Problem& problem, const Plan& plan) {
   }
   for (std::size_t e = 0; e < edges.size(); ++e) {
     if (edges[e].to == kSourceEnd)
-      out.latency_s = ends[static_cast<std::size_t>(edges[e].from)] + times[e].total_s();
+      out.latency_s =
+          std::max(out.latency_s, ends[static_cast<std::size_t>(edges[e].from)] + times[e].total_s());
     const HostId from = host_of(edges[e].from), to = host_of(edges[e].to);
     if (from == to) continue;
     if (from == problem.source) {

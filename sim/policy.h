@@ -42,6 +42,7 @@ struct Problem {
   std::vector<HostId> reachable() const;
   /// Seconds in the host's power state 0.
   double compute_s(std::span<const LayerId> layers, HostId host) const;
+  double compute_s(const Piece& piece) const;
   /// Whether the weights of a layer lie on a host.
   bool holds(HostId host, LayerId layer) const;
   /// The power state that the host was last seen in, and how much slower than in state 0 it then computes.

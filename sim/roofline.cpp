@@ -71,23 +71,28 @@ WorkKind work_kind(const LayerGraph& graph, LayerId id) {
   return WorkKind::kOperator;
 }
 
-double Roofline::layer_s(const LayerGraph& graph, LayerId id, double speed_flop_per_s, int batch) const {
+double Roofline::layer_s(const LayerGraph& graph, LayerId id, const LayerCosts& costs,
+                         double speed_flop_per_s, int batch) const {
   const WorkKind kind = work_kind(graph, id);
   if (kind == WorkKind::kElementwise && fused) return 0;
-  const Layer& layer = graph.layer(id);
-  double seconds = batch * layer.work_flop / (speed_flop_per_s * efficiency[static_cast<std::size_t>(kind)]);
+  double seconds = batch * costs.work_flop / (speed_flop_per_s * efficiency[static_cast<std::size_t>(kind)]);
   if (memory_bandwidth_bytes_per_s > 0) {
     const double scale = bytes_per_element > 0 ? bytes_per_element / graph.bytes_per_element() : 1;
-    seconds = std::max(seconds, scale * graph.traffic_bytes(id, batch) / memory_bandwidth_bytes_per_s);
+    seconds = std::max(seconds, scale * graph.traffic_bytes(id, costs, batch) / memory_bandwidth_bytes_per_s);
   }
   if (kind == WorkKind::kElementwise) return seconds;
-  return seconds + layer.steps * (kind == WorkKind::kOperator ? operator_overhead_s : layer_overhead_s);
+  return seconds +
+         graph.layer(id).steps * (kind == WorkKind::kOperator ? operator_overhead_s : layer_overhead_s);
 }
 
 double Roofline::run_s(const LayerGraph& graph, std::span<const LayerId> layers) const {
-  if (weight_link_bytes_per_s == 0) return run_overhead_s;
   double weight_bytes = 0;
   for (const LayerId id : layers) weight_bytes += graph.layer(id).weight_bytes;
+  return run_s(graph, weight_bytes);
+}
+
+double Roofline::run_s(const LayerGraph& graph, double weight_bytes) const {
+  if (weight_link_bytes_per_s == 0) return run_overhead_s;
   if (bytes_per_element > 0) weight_bytes *= bytes_per_element / graph.bytes_per_element();
   return run_overhead_s + std::max(0.0, weight_bytes - weight_cache_bytes) / weight_link_bytes_per_s;
 }

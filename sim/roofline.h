@@ -54,9 +54,16 @@ struct Roofline {
   double weight_link_bytes_per_s = 0;       ///< 0: weights never move
 
   /// @param speed_flop_per_s of which efficiency is a share.
-  double layer_s(const LayerGraph& graph, LayerId layer, double speed_flop_per_s, int batch = 1) const;
+  double layer_s(const LayerGraph& graph, LayerId layer, double speed_flop_per_s, int batch = 1) const {
+    return layer_s(graph, layer, graph.costs(layer), speed_flop_per_s, batch);
+  }
+  /// Of a part of the layer that takes `costs`; it pays the whole overhead.
+  double layer_s(const LayerGraph& graph, LayerId layer, const LayerCosts& costs, double speed_flop_per_s,
+                 int batch) const;
   /// What a run of these layers costs beyond the sum of the layers.
   double run_s(const LayerGraph& graph, std::span<const LayerId> layers) const;
+  /// Of a run that needs so many of the graph's weights.
+  double run_s(const LayerGraph& graph, double weight_bytes) const;
 };
 
 }  // namespace cdisim

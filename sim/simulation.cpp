@@ -7,6 +7,7 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "sim/error.h"
 #include "sim/random.h"
@@ -53,6 +54,7 @@ struct Body {
   bool answers = true;  // the result is computed, and returns
   std::vector<Activity> activities;
   std::vector<int> roots;
+  int results = 0;  // edges to kEnd; the request ends when all have arrived
 };
 
 struct Program {
@@ -74,6 +76,7 @@ struct Running {
   const Body* body = nullptr;
   std::vector<int> waits_for;  // (n_activities)
   std::vector<Path> path;      // (n_activities) until the activity starts
+  int results = 0;             // parts of the result that have not arrived
   int under_way = 0;
   bool lost = false;
 };
@@ -201,13 +204,13 @@ class Simulation {
   }
 
   // Seconds by batch size; equal work on a host shares one vector, which is how the engine knows a batch.
-  std::span<const double> piece_seconds(HostId host, const std::vector<LayerId>& layers) {
-    std::vector<double>& seconds = seconds_[{host, layers}];
+  std::span<const double> piece_seconds(const Piece& piece) {
+    std::vector<double>& seconds = seconds_[{piece.host, piece.layers, piece.parts}];
     if (seconds.empty()) {
-      const Host& h = spec_.platform->host(host);
+      const Host& h = spec_.platform->host(piece.host);
       const int largest = h.discipline == Discipline::kBatch ? h.max_batch : 1;
       for (int n = 1; n <= largest; ++n)
-        seconds.push_back(spec_.latency_model->piece_s(*spec_.graph, layers, h, n));
+        seconds.push_back(spec_.latency_model->piece_s(*spec_.graph, piece.layers, h, n, piece.parts));
     }
     return seconds;
   }
@@ -273,7 +276,7 @@ class Simulation {
       Activity piece;
       piece.piece = static_cast<int>(p);
       piece.host = plan.pieces[p].host;
-      if (!plan.pieces[p].layers.empty()) piece.seconds = piece_seconds(piece.host, plan.pieces[p].layers);
+      if (!plan.pieces[p].layers.empty()) piece.seconds = piece_seconds(plan.pieces[p]);
       piece.reserved = plan.pieces[p].share.has_value();
       if (weights_.tracks(piece.host)) piece.weights = plan.pieces[p].layers;
       activities.push_back(std::move(piece));
@@ -318,6 +321,7 @@ class Simulation {
       }
       if (edge.to == kSourceEnd) {
         activities[static_cast<std::size_t>(last)].successors.push_back(kEnd);
+        ++out.results;
         continue;
       }
       link(activities, last, edge.to);
@@ -580,6 +584,7 @@ class Simulation {
     const std::vector<Activity>& activities = body.activities;
     running.lost = false;
     running.under_way = 0;
+    running.results = body.results;
     running.waits_for.resize(activities.size());
     for (std::size_t i = 0; i < activities.size(); ++i) running.waits_for[i] = activities[i].waits_for;
     running.path.assign(activities.size(), path);
@@ -675,7 +680,7 @@ class Simulation {
     if (!running.lost) {
       for (const int next : activity.successors) {
         if (next == kEnd) {
-          end_request(request, RequestState::kCompleted, path);
+          if (--running.results == 0) end_request(request, RequestState::kCompleted, path);
         } else if (--running.waits_for[static_cast<std::size_t>(next)] == 0) {
           running.path[static_cast<std::size_t>(next)] = path;  // the last to arrive decides
           start(c.tag.request, running, next);
@@ -848,7 +853,7 @@ class Simulation {
   std::vector<std::unique_ptr<Policy>> policies_;              // (n_sources)
   std::vector<ArrivalDates> dates_;                            // (n_sources)
   std::vector<std::shared_ptr<Program>> programs_;             // (n_sources)
-  std::map<std::pair<HostId, std::vector<LayerId>>, std::vector<double>> seconds_;
+  std::map<std::tuple<HostId, std::vector<LayerId>, Parts>, std::vector<double>> seconds_;
   std::map<std::pair<HostId, double>, std::vector<double>> coding_seconds_;
   WeightStore weights_{*spec_.graph, *spec_.platform, spec_.weights_at_start};
   std::vector<Uploader> uploaders_;              // (n_sources)

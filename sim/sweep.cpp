@@ -151,6 +151,10 @@ Json plan_json(const RunSpec& spec, const Plan& plan) {
     Json layers = Json::array();
     for (const LayerId layer : piece.layers) layers.push_back(spec.graph->layer(layer).name);
     pieces.push_back({{"host", spec.platform->host(piece.host).name}, {"layers", layers}});
+    for (const auto& [layer, part] : piece.parts) {
+      Json& ranges = pieces.back()["parts"][spec.graph->layer(layer).name];
+      for (const Range& range : part) ranges.push_back({range.begin, range.end});
+    }
     if (piece.share) pieces.back()["share"] = *piece.share;
   }
   Json transforms = Json::array();

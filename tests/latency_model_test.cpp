@@ -241,3 +241,30 @@ TEST_CASE("latency model: Edgent's predictions and executions") {
     }
   }
 }
+
+TEST_CASE("latency model: a part of a layer") {
+  const LayerGraph g = strided_conv();  // [2, 8, 8] -> [3, 3, 7], kernel 4 x 2, stride 2 x 1
+  // Row 1 of the output, 21 of 63 elements, reads rows 2..5: 2 * 4 * 8 = 64 elements; two channels of it 14.
+  const Region row{{0, 3}, {1, 2}, {0, 7}}, two{{1, 3}, {1, 2}, {0, 7}};
+  const LatencyModel profile =
+      model(R"({"kind": "profile", "source": "test", "unit": "s", "layers": {"c": 0.9}})");
+  CHECK(profile.layer_s(g, 0, host("d"), 1, &row) == doctest::Approx(0.3).epsilon(1e-12));
+  CHECK(profile.layer_s(g, 0, host("d"), 3, &two) == doctest::Approx(0.6).epsilon(1e-12));
+  // 1 + 64 * 0.1 + 14 * 0.01 + (4 / 2 * 2 / 1 * 2 channels) * 0.001, and 2 per weight byte before it: of the
+  // filters of 2 * 4 * 2 weights and a bias, two of three, 136 B.
+  const LatencyModel regression = model(R"({"kind": "regression", "source": "test", "unit": "s",
+      "run": {"constant": 5, "per_weight_byte": 2}, "terms": {"conv": {"constant": 1, "input_elements": 0.1,
+      "output_elements": 0.01, "filter_elements": 0.001}}})");
+  CHECK(regression.layer_s(g, 0, host("d"), 1, &two) == doctest::Approx(7.548).epsilon(1e-12));
+  const std::vector<LayerId> layers{0};
+  CHECK(regression.piece_s(g, layers, host("d"), 1, {{0, two}}) ==
+        doctest::Approx(5 + 2 * 136 + 7.548).epsilon(1e-12));
+  CHECK(regression.piece_s(g, layers, host("d"), 1) ==
+        doctest::Approx(5 + 2 * 204 + 1 + 12.8 + 0.63 + 0.012).epsilon(1e-12));
+  // Work: 14 * (2 * 16 + 1) = 462 flop at 1 Gflop/s; at 1 GB/s the weights, 64 elements in and 14 out, 448 B,
+  // come second. The overhead is paid in full.
+  const LatencyModel roofline = model(R"({"kind": "roofline", "source": "test",
+      "memory_bandwidth_bytes_per_s": {"value": 1e9, "source": "test"}, "layer_overhead_s": {"value": 1, "source": "test"}})");
+  CHECK(roofline.layer_s(g, 0, host("d"), 1, &two) == doctest::Approx(1 + 462e-9).epsilon(1e-12));
+  CHECK(roofline.layer_s(g, 0, host("d", 1e12), 1, &two) == doctest::Approx(1 + 448e-9).epsilon(1e-12));
+}

@@ -2,10 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <limits>
 #include <string>
 
 #include "sim/error.h"
+#include "sim/policy.h"
 
 using namespace cdisim;
 
@@ -378,4 +380,260 @@ TEST_CASE("plan: fallbacks are plans, without fallbacks") {
   plan.fallbacks[0] = plan_of({{{0, 1, 2}, kDevice}});
   plan.fallbacks[0].fallbacks = {plan_of({{{0, 1, 2}, kServer}})};
   CHECK(refusal(chain3(), plan) == kRefused + "a fallback has fallbacks of its own");
+}
+
+// ---- data partition ----
+
+namespace {
+
+// Two convolutions of 3 x 3 with padding: input [2, 6, 4] -> a [4, 6, 4] -> b [4, 6, 4]; 4 B an element.
+const LayerGraph& two_convs() {
+  static const LayerGraph graph = LayerGraph::parse(
+      parse_json(R"({"schema": 1, "name": "two_convs", "source": "test", "precision": "fp32",
+      "input": {"shape": [2, 6, 4]}, "layers": [
+      {"name": "a", "kind": "conv", "inputs": ["input"], "kernel": [3, 3], "padding": [1, 1, 1, 1], "output": [4, 6, 4]},
+      {"name": "b", "kind": "conv", "inputs": ["a"], "kernel": [3, 3], "padding": [1, 1, 1, 1], "output": [4, 6, 4]}]})",
+                 "two_convs.json"),
+      "two_convs.json");
+  return graph;
+}
+
+// Rows of a or b.
+Region rows(int begin, int end) {
+  return {{0, 4}, {begin, end}, {0, 4}};
+}
+
+// Each layer's upper rows on the device, the lower ones on the server.
+Plan halves() {
+  return plan_of({{{0}, kDevice, {{0, rows(0, 3)}}},
+                  {{0}, kServer, {{0, rows(3, 6)}}},
+                  {{1}, kDevice, {{1, rows(0, 3)}}},
+                  {{1}, kServer, {{1, rows(3, 6)}}}});
+}
+
+// The same in one go: each computes the row of a that it needs of the other.
+Plan fused_halves() {
+  const std::vector<LayerId> both{0, 1};
+  return plan_of({fused_piece(two_convs(), both, {{1, rows(0, 3)}}, kDevice),
+                  fused_piece(two_convs(), both, {{1, rows(3, 6)}}, kServer)});
+}
+
+}  // namespace
+
+TEST_CASE("plan: parts of layers exchange what they lack") {
+  // Rows 0..3 of the input, 2 * 4 * 4 elements, and rows 2..5. Of a, with 16 elements in a row, each half of
+  // b reads three rows of its own host and one of the other.
+  CHECK(equal(plan_edges(two_convs(), {}, halves()), {{-1, 0, 128},
+                                                      {-1, 1, 128},
+                                                      {0, 2, 192},
+                                                      {1, 2, 64},
+                                                      {0, 3, 64},
+                                                      {1, 3, 192},
+                                                      {2, -1, 192},
+                                                      {3, -1, 192}}));
+  CHECK(refusal(two_convs(), halves()) == "accepted");
+  // On the wire: of 600 B of input 32 of 48 elements, of 96 B of result a half, 1 B for any other element.
+  CHECK(equal(plan_edges(two_convs(), {600, 1, 96}, halves()), {{-1, 0, 400},
+                                                                {-1, 1, 400},
+                                                                {0, 2, 48},
+                                                                {1, 2, 16},
+                                                                {0, 3, 16},
+                                                                {1, 3, 48},
+                                                                {2, -1, 48},
+                                                                {3, -1, 48}}));
+  // Fused, rows 0..3 of a need rows 0..4 of the input: nothing but that and the result travels.
+  const Plan fused = fused_halves();
+  CHECK(fused.pieces[0].parts == Parts{{0, rows(0, 4)}, {1, rows(0, 3)}});
+  CHECK(fused.pieces[1].parts == Parts{{0, rows(2, 6)}, {1, rows(3, 6)}});
+  CHECK(equal(plan_edges(two_convs(), {}, fused), {{-1, 0, 160}, {-1, 1, 160}, {0, -1, 192}, {1, -1, 192}}));
+  CHECK(refusal(two_convs(), fused) == "accepted");
+  // A transform stands on an edge of parts as on any other.
+  Plan halved = halves();
+  halved.transforms = {{1, 2, {.ratio = 0.5}}};
+  CHECK(refusal(two_convs(), halved) == "accepted");
+  CHECK(plan_edges(two_convs(), {}, halved)[3].bytes == 32);
+}
+
+TEST_CASE("plan: what several pieces compute comes from the same host, else from the first, once") {
+  const Piece upper{{0}, kDevice, {{0, rows(0, 4)}}}, lower{{0}, kServer, {{0, rows(2, 6)}}};
+  // b reads all of a. On the server it has rows 2..5 there; on the device rows 0..3.
+  CHECK(equal(plan_edges(two_convs(), {}, plan_of({upper, lower, {{1}, kServer}})),
+              {{-1, 0, 160}, {-1, 1, 160}, {0, 2, 128}, {1, 2, 256}, {2, -1, 384}}));
+  CHECK(equal(plan_edges(two_convs(), {}, plan_of({upper, lower, {{1}, kDevice}})),
+              {{-1, 0, 160}, {-1, 1, 160}, {0, 2, 256}, {1, 2, 128}, {2, -1, 384}}));
+  // Both on the server, for one on the device: the first gives what it has.
+  const Piece upper_there{{0}, kServer, {{0, rows(0, 4)}}};
+  CHECK(equal(plan_edges(two_convs(), {}, plan_of({lower, upper_there, {{1}, kDevice}})),
+              {{-1, 0, 160}, {-1, 1, 160}, {0, 2, 256}, {1, 2, 128}, {2, -1, 384}}));
+  // Channels: each half reads all of the input, b all channels of a.
+  const Region first{{0, 2}, {0, 6}, {0, 4}}, second{{2, 4}, {0, 6}, {0, 4}};
+  const Plan channels =
+      plan_of({{{0}, kDevice, {{0, first}}}, {{0}, kServer, {{0, second}}}, {{1}, kServer}});
+  CHECK(equal(plan_edges(two_convs(), {}, channels),
+              {{-1, 0, 192}, {-1, 1, 192}, {0, 2, 192}, {1, 2, 192}, {2, -1, 384}}));
+  CHECK(refusal(two_convs(), channels) == "accepted");
+}
+
+TEST_CASE("plan: memory of parts") {
+  // Weights: a 76 * 4 = 304 B, b 148 * 4 = 592 B; rows need all of them. Largest: four rows of a in, three of
+  // b out, 112 * 4 B.
+  CHECK(plan_memory_bytes(two_convs(), halves()) ==
+        std::map<HostId, double>{{kDevice, 304 + 592 + 448}, {kServer, 304 + 592 + 448}});
+  // Channels have their own: 152 B for two; with all of the input 48 elements and 48 out, 384 B.
+  const auto part = [](int begin, int end) { return Region{{begin, end}, {0, 6}, {0, 4}}; };
+  CHECK(plan_memory_bytes(two_convs(), plan_of({{{0}, kDevice, {{0, part(0, 2)}}}})) ==
+        std::map<HostId, double>{{kDevice, 152 + 384}});
+  // What two pieces of a host share counts once: channels 0..2 and 1..3, then 0 and 3.
+  CHECK(plan_memory_bytes(two_convs(),
+                          plan_of({{{0}, kDevice, {{0, part(0, 3)}}}, {{0}, kDevice, {{0, part(1, 4)}}}})) ==
+        std::map<HostId, double>{{kDevice, 304 + (48 + 72) * 4}});
+  CHECK(plan_memory_bytes(two_convs(),
+                          plan_of({{{0}, kDevice, {{0, part(3, 4)}}}, {{0}, kDevice, {{0, part(0, 1)}}}})) ==
+        std::map<HostId, double>{{kDevice, 152 + (48 + 24) * 4}});
+}
+
+TEST_CASE("plan: bad parts are refused, with the reason") {
+  const auto with = [](Region first, Region second) {
+    return plan_of(
+        {{{0}, kDevice, {{0, std::move(first)}}}, {{0}, kServer, {{0, std::move(second)}}}, {{1}, kServer}});
+  };
+  for (const Region& bad : {rows(0, 7), rows(-1, 3), rows(3, 3), Region{{0, 4}, {0, 3}}}) {
+    CHECK(refusal(two_convs(), with(bad, rows(3, 6))).starts_with(kRefused + "the part [["));
+  }
+  CHECK(refusal(two_convs(), with(rows(0, 7), rows(3, 6))) ==
+        kRefused +
+            "the part [[0, 4], [0, 7], [0, 4]] of layer \"a\" is no box within [[0, 4], [0, 6], [0, 4]]");
+  CHECK(refusal(two_convs(), plan_of({{{0}, kDevice, {{1, rows(0, 3)}}}, {{1}, kServer}})) ==
+        kRefused + "a piece has a part of layer number 1, which it does not compute");
+  // A gap that somebody reads, a result that is not whole.
+  CHECK(refusal(two_convs(), with(rows(0, 3), rows(4, 6))) ==
+        kRefused + "layer \"b\" of piece 2 reads [[0, 4], [3, 4], [0, 4]] of \"a\", which no piece computes");
+  CHECK(refusal(two_convs(), plan_of({{{0}, kDevice}, {{1}, kDevice, {{1, rows(0, 3)}}}})) ==
+        kRefused + "the source wants [[0, 4], [3, 6], [0, 4]] of \"b\", which no piece computes");
+  // Whole beside a part, twice whole, twice in a piece.
+  const std::string twice = kRefused + "layer \"a\" is computed 2 times, not 1";
+  CHECK(refusal(two_convs(), plan_of({{{0}, kDevice}, {{0}, kServer, {{0, rows(0, 3)}}}, {{1}, kServer}})) ==
+        twice);
+  CHECK(refusal(two_convs(), plan_of({{{0}, kDevice}, {{0}, kServer}, {{1}, kServer}})) == twice);
+  CHECK(refusal(two_convs(), plan_of({{{0, 0}, kDevice, {{0, rows(0, 6)}}}, {{1}, kServer}})) ==
+        kRefused + "a piece has a layer twice");
+  // In one go on both sides each half waits for the other's rows of a.
+  CHECK(refusal(two_convs(), plan_of({{{0, 1}, kDevice, {{0, rows(0, 3)}, {1, rows(0, 3)}}},
+                                      {{0, 1}, kServer, {{0, rows(3, 6)}, {1, rows(3, 6)}}}})) ==
+        kRefused + "its pieces wait for each other in a circle");
+  // A gap that nobody reads is none: rows 0..2 of a window of one with stride 2 are rows 0, 2 and 4 of c.
+  const LayerGraph sparse =
+      LayerGraph::parse(parse_json(R"({"schema": 1, "name": "sparse", "source": "test", "precision": "fp32",
+      "input": {"shape": [4, 6, 4]}, "layers": [{"name": "c", "kind": "relu", "inputs": ["input"]},
+      {"name": "d", "kind": "conv", "inputs": ["c"], "kernel": [1, 1], "stride": [2, 2], "output": [4, 3, 2]}]})",
+                                   "sparse.json"),
+                        "sparse.json");
+  const std::vector<LayerId> both{0, 1};
+  const Plan tiles = plan_of({fused_piece(sparse, both, {{1, {{0, 4}, {0, 1}, {0, 2}}}}, kDevice),
+                              fused_piece(sparse, both, {{1, {{0, 4}, {1, 3}, {0, 2}}}}, kServer)});
+  CHECK(tiles.pieces[0].parts.at(0) == Region{{0, 4}, {0, 1}, {0, 3}});
+  CHECK(tiles.pieces[1].parts.at(0) == Region{{0, 4}, {2, 5}, {0, 3}});
+  CHECK(refusal(sparse, tiles) == "accepted");
+  CHECK(computed_layers(sparse, tiles) == std::vector<bool>{true, true});
+}
+
+TEST_CASE("plan: what survives of parts") {
+  // Without the server's rows of a the device lacks the one row that it reads; fused it lacks nothing, but
+  // the result is not whole.
+  const std::vector<bool> no_server{true, false};
+  const Plan left = surviving(two_convs(), halves(), no_server);
+  CHECK(left.pieces[0].layers == std::vector<LayerId>{0});
+  CHECK(left.pieces[2].layers.empty());
+  CHECK(left.pieces[2].parts.empty());
+  CHECK(!computed_layers(two_convs(), left)[1]);
+  CHECK(equal(plan_edges(two_convs(), {}, left), {{-1, 0, 128}}));
+  const Plan fused = surviving(two_convs(), fused_halves(), no_server);
+  CHECK(fused.pieces[0].layers == std::vector<LayerId>{0, 1});
+  CHECK(computed_layers(two_convs(), fused) == std::vector<bool>{true, false});
+  CHECK(equal(plan_edges(two_convs(), {}, fused), {{-1, 0, 160}}));
+  CHECK(computed_layers(two_convs(), halves()) == std::vector<bool>{true, true});
+
+  // stem 0 -> left 1, right 2 -> join 3: without the lower rows of left the join does without it.
+  Json json = diamond().to_json();
+  json["layers"][3]["absent"] = "skip";
+  const LayerGraph skip = LayerGraph::parse(json, "diamond.json");
+  const Region upper{{0, 4}, {0, 2}, {0, 4}}, lower{{0, 4}, {2, 4}, {0, 4}};
+  const Plan plan = plan_of(
+      {{{0, 2}, kDevice}, {{1}, kDevice, {{1, upper}}}, {{1}, kServer, {{1, lower}}}, {{3, 4}, kDevice}}, 1);
+  CHECK(computed_layers(skip, surviving(skip, plan, {true, true}))[1]);
+  CHECK(computed_layers(skip, surviving(skip, plan, no_server)) ==
+        std::vector<bool>{true, false, true, true, true, false});
+  // Of stem three rows of 4 * 4 elements for half of left, which runs and is not sent; all of right.
+  CHECK(equal(plan_edges(skip, {}, surviving(skip, plan, no_server)),
+              {{-1, 0, 128}, {0, 1, 192}, {0, 3, 256}, {3, -1, 40}}));
+}
+
+TEST_CASE("plan: an exit in parts lets a request pass when all of it is there") {
+  // Features 0..4 of the early head on the device, 5..9 on the server; the full branch waits for both.
+  Plan plan = plan_of({{{0}, kDevice},
+                       {{5}, kDevice, {{5, {{0, 5}}}}},
+                       {{5}, kServer, {{5, {{5, 10}}}}},
+                       {{1, 2, 3, 4}, kServer}},
+                      1);
+  plan.exit_rates = {0.25, 0.75};
+  CHECK(refusal(diamond(), plan) == "accepted");
+  for (const PlanEdge& edge : plan_edges(diamond(), {}, plan))
+    CHECK(edge.after == (edge.to == 3 ? std::vector<int>{1, 2} : std::vector<int>{}));
+  const Plan early = stopped_at(diamond(), plan, 0);
+  CHECK(equal(plan_edges(diamond(), {}, early),
+              {{-1, 0, 128}, {0, 1, 256}, {0, 2, 256}, {1, -1, 20}, {2, -1, 20}}));
+  CHECK(stopped_at(diamond(), plan, 0).pieces[3].layers.empty());
+  plan.pieces[2].parts[5] = {{6, 10}};
+  CHECK(refusal(diamond(), plan) ==
+        kRefused + "the source wants [[5, 6]] of \"early_head\", which no piece computes");
+}
+
+TEST_CASE("plan: a hundred devices share the rows of VGG16") {
+  // Every device has its rows of each layer; the classifier is the first one's.
+  constexpr int kDevices = 100;
+  std::string xml = R"(<platform version="4.1"><zone id="z" routing="Full">)";
+  for (int d = 0; d < kDevices; ++d)
+    xml +=
+        "<host id=\"d" + std::to_string(d) + "\" speed=\"1Gf\"><prop id=\"tier\" value=\"device\"/></host>";
+  xml += R"(<link id="air" bandwidth="100Mbps" latency="1ms"/>)";
+  for (int d = 0; d < kDevices; ++d) {
+    for (int e = d + 1; e < kDevices; ++e)
+      xml += "<route src=\"d" + std::to_string(d) + "\" dst=\"d" + std::to_string(e) +
+             "\"><link_ctn id=\"air\"/></route>";
+  }
+  const Platform platform = Platform::parse(xml + "</zone></platform>", "hundred.xml");
+  const LayerGraph graph = LayerGraph::load(std::string(CDISIM_SOURCE_DIR) + "/workloads/vgg16.json");
+  std::vector<LayerId> features, head;
+  for (LayerId id = 0; id < graph.size(); ++id)
+    (graph.layer(id).output_shape.size() == 3 ? features : head).push_back(id);
+  Plan layerwise, fused;
+  for (const LayerId id : features) {
+    const std::vector<Region> tiles = split_rows(graph.layer(id).output_shape, kDevices);
+    for (std::size_t d = 0; d < tiles.size(); ++d)
+      layerwise.pieces.push_back({{id}, static_cast<HostId>(d), {{id, tiles[d]}}});
+  }
+  layerwise.pieces.push_back({head, 0});
+  // Fused up to the first pool, 112 rows; then one goes on.
+  const LayerId last = graph.find("pool1");
+  std::vector<LayerId> tiled, rest = head;
+  for (const LayerId id : features) (id <= last ? tiled : rest).push_back(id);
+  std::ranges::sort(rest);
+  const std::vector<Region> tiles = split_rows(graph.layer(last).output_shape, kDevices);
+  for (std::size_t d = 0; d < tiles.size(); ++d)
+    fused.pieces.push_back(fused_piece(graph, tiled, {{last, tiles[d]}}, static_cast<HostId>(d)));
+  fused.pieces.push_back({rest, 0});
+  for (const Plan* plan : {&layerwise, &fused}) {
+    const std::vector<double> bandwidth{12.5e6};
+    const LatencyModel model;
+    const WireFormat wire;
+    const Problem problem{graph, platform, model, wire, 0, 1, bandwidth, {}};
+    const auto start = std::chrono::steady_clock::now();
+    check_plan(graph, platform, 0, {}, *plan, "rows");
+    const std::size_t edges = plan_edges(graph, {}, *plan).size();
+    const double latency_s = estimate(problem, *plan).latency_s;
+    const double took_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    MESSAGE(plan->pieces.size() << " pieces, " << edges << " edges, " << latency_s
+                                << " s: checked and estimated in " << 1000 * took_s << " ms");
+    CHECK(took_s < 1);  // 50 ms on an idle machine
+  }
 }

@@ -1795,3 +1795,88 @@ TEST_CASE("simulation: halves and solver agree where everything happens at once"
   CHECK(count(t, RequestState::kLost) > 0);
   CHECK(count(t, RequestState::kInFlight) > 0);
 }
+
+// ---- data partition ----
+
+namespace {
+
+// Rows of layer a (100 channels) or b (20) of two_layers().
+Region rows(int channels, int begin, int end) {
+  return {{0, channels}, {begin, end}, {0, 50}};
+}
+
+// Both layers by rows, 0 .. at - 1 on `first`, the others on `second`.
+Plan by_rows(int at, HostId first, HostId second) {
+  return plan_of({{{0}, first, {{0, rows(100, 0, at)}}},
+                  {{0}, second, {{0, rows(100, at, 50)}}},
+                  {{1}, first, {{1, rows(20, 0, at)}}},
+                  {{1}, second, {{1, rows(20, at, 50)}}}});
+}
+
+}  // namespace
+
+TEST_CASE("simulation: two hosts share the rows of two layers and exchange halos") {
+  // A window of 10 reads 5 rows before and 4 behind. On the device, upper half: a 0.5 s. On the server: rows
+  // 20..49 of the input, 30 * 20 * 50 * 4 B = 120 kB, 0.13 s, then a in 0.05 s: 0.18. Its rows 25..28 of a,
+  // 4 * 100 * 50 * 4 B = 80 kB, reach the device at 0.27, before it needs them: b from 0.5 to 1.0. The
+  // device's rows 20..24, 100 kB, reach the server at 0.5 + 0.11; b until 0.66. Its half of the result: 0.77.
+  Case c(pencil(), two_layers(), kDevice, by_rows(25, kDevice, kServer));
+  c.spec.wire.result_bytes.reset();
+  Trace t = run(c);
+  REQUIRE(t.requests.size() == 1);
+  CHECK(latency(t) == exactly(1.0));
+  CHECK(t.requests[0].compute_s == exactly(1.0));
+  CHECK(t.link_bytes[kNet] == exactly(120e3 + 80e3 + 100e3 + 100e3));
+  CHECK(t.hosts[kServer].busy_s == exactly(0.1));
+  // A result of 1.2 MB: the server's half is the last to arrive, 0.66 + 0.01 + 0.6. On its path: 0.5 + 0.05 s
+  // of computing, 0.11 + 0.61 s of transfers.
+  c.spec.wire.result_bytes = 1.2e6;
+  t = run(c);
+  CHECK(latency(t) == exactly(1.27));
+  CHECK(t.requests[0].compute_s == exactly(0.55));
+  CHECK(t.requests[0].transfer_s == exactly(0.72));
+  // What a policy believes is the same: no two transfers overlap.
+  const std::vector<double> bandwidth{1e6};
+  CHECK(estimate({c.graph, c.platform, c.model, c.spec.wire, kDevice, 1, bandwidth, {}}, c.plans.at(kDevice))
+            .latency_s == exactly(1.27));
+}
+
+TEST_CASE("simulation: fused tiles compute their halos") {
+  // The device's rows 0..24 of b need rows 0..28 of a: 29/50 + 25/50 s. The server's rows 25..49 need rows
+  // 20..49 of a, and those rows 15..49 of the input: 140 kB, 0.15 s; 0.06 + 0.05 s; 100 kB of result, 0.11 s.
+  const LayerGraph graph = two_layers();
+  const std::vector<LayerId> both{0, 1};
+  Case c(pencil(), graph, kDevice,
+         plan_of({fused_piece(graph, both, {{1, rows(20, 0, 25)}}, kDevice),
+                  fused_piece(graph, both, {{1, rows(20, 25, 50)}}, kServer)}));
+  c.spec.wire.result_bytes.reset();
+  Trace t = run(c);
+  CHECK(latency(t) == exactly(1.08));
+  CHECK(t.hosts[kServer].busy_s == exactly(0.11));
+  CHECK(t.link_bytes[kNet] == exactly(240e3));
+  // Two requests at once: the device is the bottleneck, and each waits for both halves of its result.
+  c.batch(2);
+  t = run(c);
+  CHECK(latency(t, 1) == exactly(2.16));
+}
+
+TEST_CASE("simulation: parts of one layer on one host take what they are") {
+  // 10 and 40 rows of two layers, all on the device: 0.2 + 0.8 s each.
+  Trace t = run(Case(pencil(), two_layers(), kDevice, by_rows(10, kDevice, kDevice)));
+  CHECK(latency(t) == exactly(2));
+  std::vector<double> took;
+  for (const Interval& i : t.intervals) {
+    if (i.kind == Interval::Kind::kCompute) took.push_back(i.end_s - i.start_s);
+  }
+  REQUIRE(took.size() == 4);
+  for (std::size_t p = 0; p < 4; ++p) CHECK(took[p] == exactly(p % 2 == 0 ? 0.2 : 0.8));
+}
+
+TEST_CASE("simulation: a result in parts that a failure halves is none") {
+  // The server goes off while it computes its half of b, from 0.61 on; the device's would have returned
+  // at 1.0.
+  Case c(pencil(), two_layers(), kDevice, by_rows(25, kDevice, kServer));
+  c.spec.changes = {{0.63, Change::Kind::kHostState, kServer, 0}};
+  const Trace t = run(c);
+  CHECK(t.requests[0].state == RequestState::kLost);
+}

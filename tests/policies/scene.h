@@ -72,7 +72,7 @@ inline Plan plan_of(Scene& scene, const std::string& name, const Json& parameter
 
 inline bool same(const Plan& a, const Plan& b) {
   const auto same_piece = [](const Piece& x, const Piece& y) {
-    return x.host == y.host && x.layers == y.layers;
+    return x.host == y.host && x.layers == y.layers && x.parts == y.parts;
   };
   const auto same_transform = [](const EdgeTransform& x, const EdgeTransform& y) {
     return x.from == y.from && x.to == y.to && x.transform.ratio == y.transform.ratio &&
