@@ -98,7 +98,7 @@ Estimate estimate_exit(const Problem& problem, const Plan& plan) {
         next_ready = ready;
       }
     }
-    if (next_ready == kForever) return {kForever, kForever};  // no route
+    if (next_ready == kForever) return {kForever, kForever, kForever};  // no route
     const Piece& piece = plan.pieces[next];
     compute_s[next] = problem.compute_s(piece.layers, piece.host) * problem.slowdown(piece.host);
     ends[next] = free_at[piece.host] = std::max(next_ready, free_at[piece.host]) + compute_s[next];
@@ -109,14 +109,18 @@ Estimate estimate_exit(const Problem& problem, const Plan& plan) {
   const PowerState& power = problem.state(problem.source);
   const Radio& radio = source.radio;
   const double busy_w = power.epsilon_w + (power.all_cores_w - power.epsilon_w) / source.cores - power.idle_w;
+  const auto price_usd_per_s = [&](HostId host) { return problem.platform.host(host).price_usd_per_s; };
   for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
     if (plan.pieces[p].host == problem.source) out.energy_j += compute_s[p] * busy_w;
+    out.cost_usd += compute_s[p] * price_usd_per_s(plan.pieces[p].host);
   }
   for (std::size_t e = 0; e < edges.size(); ++e) {
     if (edges[e].to == kSourceEnd)
       out.latency_s = ends[static_cast<std::size_t>(edges[e].from)] + times[e].total_s();
     const HostId from = host_of(edges[e].from), to = host_of(edges[e].to);
     if (from == to) continue;
+    out.cost_usd += times[e].encode_s * price_usd_per_s(from) + times[e].decode_s * price_usd_per_s(to) +
+                    edges[e].bytes * problem.platform.price_usd_per_byte(*problem.platform.route(from, to));
     if (from == problem.source) {
       out.energy_j += times[e].encode_s * busy_w + times[e].data_s * (radio.tx_w - radio.idle_w) +
                       edges[e].bytes * radio.tx_j_per_byte;
@@ -140,6 +144,7 @@ Estimate estimate(const Problem& problem, const Plan& plan) {
     const Estimate one = estimate_exit(problem, stopped_at(problem.graph, plan, exit));
     mean.latency_s += rate * one.latency_s;
     mean.energy_j += rate * one.energy_j;
+    mean.cost_usd += rate * one.cost_usd;
   }
   return mean;
 }
