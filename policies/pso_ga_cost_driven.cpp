@@ -317,7 +317,7 @@ class PsoGaCostDriven : public Policy {
 
 const bool registered = register_policy(
     {.name = "pso_ga_cost_driven",
-     .title = "every layer on any host, for the least money within a deadline, by particle swarm",
+     .title = "each layer on any host, for the least money within a deadline",
      .source = "Lin et al., Cost-Driven Off-Loading, IEEE TII 2020",
      .about =
          "Places each layer of the deepest exit on the source or on any host that it reaches, so that the "
