@@ -553,6 +553,12 @@ double Platform::bottleneck_bytes_per_s(const Route& route) const {
   return least;
 }
 
+double Platform::price_usd_per_byte(const Route& route) const {
+  double sum = 0;
+  for (const LinkId id : route.links) sum += link(id).price_usd_per_byte;
+  return sum;
+}
+
 void Platform::set_bandwidth(LinkId link, double bytes_per_s) {
   links_[static_cast<std::size_t>(link)].bandwidth_bytes_per_s = bytes_per_s;
 }

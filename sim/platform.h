@@ -107,6 +107,8 @@ class Platform {
   std::vector<HostId> neighbours(HostId host) const;
   /// The smallest bandwidth along a route, byte/s; infinite for an empty one.
   double bottleneck_bytes_per_s(const Route& route) const;
+  /// What a byte costs on a route, USD: the sum over its links.
+  double price_usd_per_byte(const Route& route) const;
 
   /// Copies with one value changed: what an experiment's `links` and `hosts` entries do.
   void set_bandwidth(LinkId link, double bytes_per_s);

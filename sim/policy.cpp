@@ -130,7 +130,7 @@ Estimate estimate_exit(const Problem& problem, const Plan& plan) {
       if (--senders[e] == 0) arrive(e);
     }
   }
-  if (planned < n) return {kForever, kForever};  // no route
+  if (planned < n) return {kForever, kForever, kForever};  // no route
 
   Estimate out;
   const Host& source = problem.platform.host(problem.source);
@@ -140,9 +140,11 @@ Estimate estimate_exit(const Problem& problem, const Plan& plan) {
     return power.epsilon_w + share * (power.all_cores_w - power.epsilon_w) / source.cores - power.idle_w;
   };
   const double busy_w = busy_above_idle_w(1);
+  const auto price_usd_per_s = [&](HostId host) { return problem.platform.host(host).price_usd_per_s; };
   for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
     if (plan.pieces[p].host == problem.source)
       out.energy_j += compute_s[p] * busy_above_idle_w(plan.pieces[p].share.value_or(1));
+    out.cost_usd += compute_s[p] * price_usd_per_s(plan.pieces[p].host);
   }
   for (std::size_t e = 0; e < edges.size(); ++e) {
     if (edges[e].to == kSourceEnd)
@@ -150,6 +152,8 @@ Estimate estimate_exit(const Problem& problem, const Plan& plan) {
           std::max(out.latency_s, ends[static_cast<std::size_t>(edges[e].from)] + times[e].total_s());
     const HostId from = host_of(edges[e].from), to = host_of(edges[e].to);
     if (from == to) continue;
+    out.cost_usd += times[e].encode_s * price_usd_per_s(from) + times[e].decode_s * price_usd_per_s(to) +
+                    edges[e].bytes * problem.platform.price_usd_per_byte(*problem.platform.route(from, to));
     if (from == problem.source) {
       out.energy_j += times[e].encode_s * busy_w + times[e].data_s * (radio.tx_w - radio.idle_w) +
                       edges[e].bytes * radio.tx_j_per_byte;
@@ -173,6 +177,7 @@ Estimate estimate(const Problem& problem, const Plan& plan) {
     const Estimate one = estimate_exit(problem, stopped_at(problem.graph, plan, exit));
     mean.latency_s += rate * one.latency_s;
     mean.energy_j += rate * one.energy_j;
+    mean.cost_usd += rate * one.cost_usd;
   }
   return mean;
 }

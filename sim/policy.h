@@ -56,12 +56,14 @@ struct Problem {
 struct Estimate {
   double latency_s = 0;
   double energy_j = 0;  ///< that the source draws above its idle power, for computing and for its radio
+  double cost_usd = 0;  ///< prices of the hosts while they compute, and of the links by byte
 };
 
 /// Closed form: every piece starts when its last input has arrived and its host is free (pieces of one host
 /// run one after another, in the order in which they become ready); edges of one plan do not slow each other
-/// down, hosts of discipline batch do not wait for others, and all weights lie where they are needed. With
-/// exit rates, the mean over the exits.
+/// down, hosts of discipline batch do not wait for others, and all weights lie where they are needed. A host of
+/// several cores that computes two pieces at once costs less than here, where it computes one after another.
+/// With exit rates, the mean over the exits.
 Estimate estimate(const Problem& problem, const Plan& plan);
 
 /// The chain plan that has the first `k` layers of the exit on `first` and the rest on `second`. k = 0 or

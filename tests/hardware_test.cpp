@@ -177,6 +177,8 @@ TEST_CASE("hardware: bundled platforms agree with the catalogue") {
       "jointdnn/tx2_3g",         "jointdnn/tx2_4g",          "jointdnn/tx2_wifi",
       "neurosurgeon/tk1_cpu_3g", "neurosurgeon/tk1_cpu_lte", "neurosurgeon/tk1_cpu_wifi",
       "neurosurgeon/tk1_gpu_3g", "neurosurgeon/tk1_gpu_lte", "neurosurgeon/tk1_gpu_wifi"};
+  // Hosts that differ in what they charge, not in what they are.
+  const std::set<std::string> own_prices{"pso_ga_cloud_edge_device"};
   int compared = 0;
   for (const auto& entry : fs::directory_iterator(kSource / "platforms")) {
     if (entry.path().extension() != ".xml") continue;
@@ -194,8 +196,10 @@ TEST_CASE("hardware: bundled platforms agree with the catalogue") {
         CHECK(state.all_cores_w == type.processor().busy_w->value);
       }
       CHECK(host.memory_bytes.value_or(0) == (type.memory_bytes ? type.memory_bytes->value : 0));
-      CHECK(host.price_usd_per_s * 3600 ==
-            doctest::Approx(type.price_usd_per_hour ? type.price_usd_per_hour->value : 0));
+      if (!own_prices.contains(platform.name())) {
+        CHECK(host.price_usd_per_s * 3600 ==
+              doctest::Approx(type.price_usd_per_hour ? type.price_usd_per_hour->value : 0));
+      }
       ++compared;
     }
   }

@@ -66,10 +66,12 @@ std::vector<Estimate> chain_costs(const Problem& problem, int exit, HostId first
     const auto add_piece = [&](HostId host, double seconds) {
       cost.latency_s += seconds;
       if (host == problem.source) cost.energy_j += seconds * busy_w;
+      cost.cost_usd += seconds * problem.platform.host(host).price_usd_per_s;
     };
     const auto add_hop = [&](const Estimate& hop) {
       cost.latency_s += hop.latency_s;
       cost.energy_j += hop.energy_j;
+      cost.cost_usd += hop.cost_usd;
     };
     if (k > 0) {
       add_hop(input_to_first);
@@ -80,6 +82,7 @@ std::vector<Estimate> chain_costs(const Problem& problem, int exit, HostId first
       if (static_cast<int>(k) < crossing.input_until) {  // the input comes on its own, at the same time
         cost.latency_s = std::max(cost.latency_s, input_to_second.latency_s);
         cost.energy_j += input_to_second.energy_j;
+        cost.cost_usd += input_to_second.cost_usd;
       }
       add_piece(second, on_second.run_s + after_s[k]);
     }

@@ -19,7 +19,9 @@ PieceTimes piece_times(const Problem& problem, std::span<const LayerId> layers, 
 
 Hop::Hop(const Problem& problem, HostId from, HostId to) {
   if (from == to) return;
-  latency_s_ = problem.platform.route(from, to)->latency_s;
+  const Route& route = *problem.platform.route(from, to);
+  latency_s_ = route.latency_s;
+  usd_per_byte_ = problem.platform.price_usd_per_byte(route);
   bandwidth_bytes_per_s_ = bottleneck_bytes_per_s(problem, from, to);
   local_ = false;
   const Radio& radio = problem.platform.host(problem.source).radio;
@@ -35,7 +37,7 @@ Hop::Hop(const Problem& problem, HostId from, HostId to) {
 Estimate Hop::cost(double bytes) const {
   if (local_) return {};
   const double data_s = bytes / bandwidth_bytes_per_s_;
-  return {latency_s_ + data_s, data_s * power_w_ + bytes * j_per_byte_};
+  return {latency_s_ + data_s, data_s * power_w_ + bytes * j_per_byte_, bytes * usd_per_byte_};
 }
 
 double computing_power_w(const Problem& problem) {

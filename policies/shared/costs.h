@@ -15,8 +15,8 @@ struct PieceTimes {
 };
 PieceTimes piece_times(const Problem& problem, std::span<const LayerId> layers, HostId host);
 
-/// What it takes to move bytes from one host to another: seconds, and joule that the source's radio draws
-/// above its idle power. Precondition: there is a route.
+/// What it takes to move bytes from one host to another: seconds, joule that the source's radio draws above
+/// its idle power, and the links' price. Precondition: there is a route.
 class Hop {
  public:
   Hop(const Problem& problem, HostId from, HostId to);
@@ -26,6 +26,7 @@ class Hop {
   bool local_ = true;
   double latency_s_ = 0, bandwidth_bytes_per_s_ = 0;
   double power_w_ = 0, j_per_byte_ = 0;  // of the source's radio
+  double usd_per_byte_ = 0;
 };
 
 /// Power that the source draws above its idle power while it computes one piece, W.

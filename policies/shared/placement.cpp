@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <boost/graph/adjacency_list.hpp>
 #include <boost/graph/r_c_shortest_paths.hpp>
-#include <cassert>
 #include <cmath>
 #include <cstdint>
 #include <numeric>
 #include <unordered_map>
 
 #include "policies/shared/costs.h"
+#include "policies/shared/pieces.h"
 #include "sim/error.h"
 
 namespace cdisim {
@@ -456,14 +456,11 @@ std::optional<Placement> PlacementGraph::best(Objective objective, const Placeme
 
 Plan placement_plan(const Problem& problem, int exit, HostId server, std::span<const char> on_server) {
   const std::span<const LayerId> layers = problem.graph.exit_layers(exit);
-  assert(on_server.size() == layers.size());
+  std::vector<HostId> hosts;
+  for (const char there : on_server) hosts.push_back(there != 0 ? server : problem.source);
   Plan plan;
   plan.exit = exit;
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    if (i == 0 || on_server[i] != on_server[i - 1])
-      plan.pieces.push_back({{}, on_server[i] != 0 ? server : problem.source});
-    plan.pieces.back().layers.push_back(layers[i]);
-  }
+  plan.pieces = pieces_of(problem.graph, layers, hosts, Grouping::kRuns);
   return plan;
 }
 

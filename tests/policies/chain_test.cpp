@@ -103,6 +103,7 @@ TEST_CASE("chain_costs: equal estimate() for every partition of random chains an
           const Estimate& cost = costs[static_cast<std::size_t>(k)];
           CHECK_MESSAGE(agree(cost.latency_s, expected.latency_s), cost.latency_s, " ", expected.latency_s);
           CHECK_MESSAGE(agree(cost.energy_j, expected.energy_j), cost.energy_j, " ", expected.energy_j);
+          CHECK_MESSAGE(agree(cost.cost_usd, expected.cost_usd), cost.cost_usd, " ", expected.cost_usd);
           if (cost.latency_s < least_s) {
             least_s = cost.latency_s;
             fastest = k;

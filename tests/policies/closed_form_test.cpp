@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <set>
 
+#include "sim/metrics.h"
 #include "sim/simulation.h"
 #include "sim/sweep.h"
 #include "tests/policies/scene.h"
@@ -58,7 +59,8 @@ class Fixed : public Policy {
   const Plan& plan_;
 };
 
-// One request on the idle platform: latency, and what the source drew above its idle power.
+// One request on the idle platform: latency, what the source drew above its idle power, and what hosts and
+// links charged.
 Estimate simulated(const Scene& scene, const Plan& plan, bool full_solver) {
   RunSpec spec;
   spec.platform = &scene.platform;
@@ -76,19 +78,22 @@ Estimate simulated(const Scene& scene, const Plan& plan, bool full_solver) {
     const HostMeter& meter = trace.hosts[static_cast<std::size_t>(spec.sources[0])];
     const RequestRecord& request = trace.requests.at(0);
     const bool completed = request.state == RequestState::kCompleted;
-    return {completed, request.end_s - request.arrival_s, meter.energy_j + meter.radio_energy_j, trace.end_s};
+    return {completed, request.end_s - request.arrival_s, meter.energy_j + meter.radio_energy_j, trace.end_s,
+            summarise(spec, trace)["cost_usd"]};
   });
   REQUIRE(json[0].get<bool>());
   const Host& source = scene.platform.host(spec.sources[0]);
   const double idle_w =
       source.power_states[static_cast<std::size_t>(source.power_state)].idle_w + source.radio.idle_w;
-  return {json[1].get<double>(), json[2].get<double>() - idle_w * json[3].get<double>()};
+  return {json[1].get<double>(), json[2].get<double>() - idle_w * json[3].get<double>(),
+          json[4].get<double>()};
 }
 
 // `floor_j`: rounding of the total that the idle energy was taken from.
 bool agree(const Estimate& a, const Estimate& b, double floor_j) {
   return std::abs(a.latency_s - b.latency_s) <= 1e-6 * b.latency_s &&
-         std::abs(a.energy_j - b.energy_j) <= 1e-6 * std::abs(b.energy_j) + floor_j;
+         std::abs(a.energy_j - b.energy_j) <= 1e-6 * std::abs(b.energy_j) + floor_j &&
+         std::abs(a.cost_usd - b.cost_usd) <= 1e-6 * b.cost_usd;
 }
 
 }  // namespace
@@ -132,6 +137,8 @@ TEST_CASE("policies: the closed form of a chain plan is the simulation, on every
           CAPTURE(found.latency_s);
           CAPTURE(believed.energy_j);
           CAPTURE(found.energy_j);
+          CAPTURE(believed.cost_usd);
+          CAPTURE(found.cost_usd);
           CHECK(agree(believed, found, 1e-9));
         }
       }
@@ -167,10 +174,11 @@ TEST_CASE("policies: the closed form of every cut of a chain is the simulation")
   check(shared);
   // By hand, k = 1: fc_1's 1 Mflop on the device 1 ms; 2000 B at 1 MB/s 2 + 10 ms; 1.5 Mflop on the server
   // 0.15 ms; 1000 B back 1 + 10 ms. Above idle: 1 ms * (3 - 1) W; 2 ms * (2 - 0.1) W + 2000 B * 1 uJ; 1 ms *
-  // (1 - 0.1) W + 1000 B * 0.5 uJ.
+  // (1 - 0.1) W + 1000 B * 0.5 uJ. The server's 0.15 ms cost 0.001 USD a second, the 3000 B 1e-9 USD each.
   const Estimate one = estimate(s.problem(), chain_plan(s.graph, 0, 1, device, server));
   CHECK(one.latency_s == doctest::Approx(0.02415).epsilon(1e-12));
   CHECK(one.energy_j == doctest::Approx(2e-3 + 3.8e-3 + 2e-3 + 0.9e-3 + 0.5e-3).epsilon(1e-12));
+  CHECK(one.cost_usd == doctest::Approx(0.15e-3 * 1e-3 + 3000 * 1e-9).epsilon(1e-12));
 
   // In a slower power state, with two cores and an idle, an epsilon and a full power.
   Host& host = s.platform.edit_host(device);
@@ -181,5 +189,42 @@ TEST_CASE("policies: the closed form of every cut of a chain is the simulation")
     CAPTURE(k);
     check(chain_plan(s.graph, 0, k, device, server));
     check(chain_plan(s.graph, 0, k, server, device));
+  }
+}
+
+TEST_CASE("policies: the closed form of pieces side by side is the simulation") {
+  // left and right of the diamond on two servers whose links nobody shares: fatpipes.
+  Scene s = scene("tests/fixtures/pencil.xml", "tests/fixtures/diamond.json");
+  std::string xml = R"(<platform version="4.1"><zone id="z" routing="Full">)";
+  for (const char* name : {"device", "edge", "cloud"}) {
+    xml +=
+        fmt::format(R"(<host id="{0}" speed="{1}Mf"><prop id="tier" value="{0}"/>)", name, name[0] - 'a' + 1);
+    xml += fmt::format(R"(<prop id="price_per_hour" value="{}"/></host>)", name[0] - 'a' + 2);
+  }
+  const auto link = [](const char* name, int kilobytes, int milliseconds, int price) {
+    return fmt::format(
+        R"(<link id="{}" bandwidth="{}kBps" latency="{}ms" sharing_policy="FATPIPE"><prop id="price_per_gb" value="{}"/></link>)",
+        name, kilobytes, milliseconds, price);
+  };
+  xml += link("access", 40, 2, 3) + link("wan", 30, 5, 7);
+  xml += R"(<route src="device" dst="edge"><link_ctn id="access"/></route>)"
+         R"(<route src="device" dst="cloud"><link_ctn id="access"/><link_ctn id="wan"/></route>)"
+         R"(<route src="edge" dst="cloud"><link_ctn id="wan"/></route></zone></platform>)";
+  s.platform = Platform::parse(xml, "p.xml");
+  const auto id = [&](const char* name) { return s.graph.find(name); };
+  const HostId device = s.host("device"), edge = s.host("edge"), cloud = s.host("cloud");
+  for (const HostId left : {device, edge, cloud}) {
+    for (const HostId right : {device, edge, cloud}) {
+      for (const HostId join : {device, edge, cloud}) {
+        Plan plan;
+        plan.exit = 1;
+        plan.pieces = {{{id("stem")}, device},
+                       {{id("left")}, left},
+                       {{id("right")}, right},
+                       {{id("join"), id("head")}, join}};
+        CHECK(agree(estimate(s.problem(), plan), simulated(s, plan, false), 1e-12));
+        CHECK(agree(estimate(s.problem(), plan), simulated(s, plan, true), 1e-12));
+      }
+    }
   }
 }

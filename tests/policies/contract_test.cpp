@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
+#include <utility>
 
 #include "tests/policies/scene.h"
 
@@ -31,6 +33,16 @@ std::vector<LayerGraph> graphs() {
     out.push_back(LayerGraph::load(kRoot + "/" + file));
   for (const char* name : {"chain3", "diamond"}) {
     out.push_back(LayerGraph::load(kRoot + "/tests/fixtures/" + name + ".json"));
+  }
+  return out;
+}
+
+// Latencies and bandwidths of a host's routes to others.
+std::vector<double> route_kinds(const Platform& platform, HostId host) {
+  std::vector<double> out;
+  for (const HostId other : platform.neighbours(host)) {
+    const Route& route = *platform.route(host, other);
+    out.insert(out.end(), {route.latency_s, platform.bottleneck_bytes_per_s(route)});
   }
   return out;
 }
@@ -87,8 +99,12 @@ TEST_CASE("policies: defaults construct, plans pass check_plan, same seed same p
         CAPTURE(graph.name());
         if (!every_host_holds(s.platform, graph)) continue;  // a policy need not know that
         s.graph = graph;
+        std::set<std::pair<std::string, std::vector<double>>> kinds;
         for (const Host& host : s.platform.hosts()) {
           if (host.tier != Tier::kDevice) continue;
+          // One device of a kind, with routes of a kind, stands for all of them.
+          const std::vector<double> routes = route_kinds(s.platform, s.platform.find_host(host.name));
+          if (!kinds.emplace(host.device_type + " " + host.profile, routes).second) continue;
           CAPTURE(host.name);
           s.source = host.name;
           s.seed = 7;

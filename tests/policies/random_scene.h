@@ -83,6 +83,7 @@ inline std::string random_platform(Random& random) {
     out += fmt::format(R"(<host id="{}" speed="{}f,{}f" pstate="{}" core="{}"><prop id="tier" value="{}"/>)",
                        name, speed, speed * (0.2 + random.uniform()), random.below(2), 1 + random.below(4),
                        name);
+    out += fmt::format(R"(<prop id="price_per_hour" value="{}"/>)", name[0] - 'a');  // 3, 4 and 2 USD
     if (random.below(4) > 0) out += fmt::format(R"(<prop id="device_type" value="t{}"/>)", random.below(3));
     out += fmt::format(R"(<prop id="wattage_per_state" value="1:1.5:{0},1:1.2:{0}"/>)",
                        2 + 8 * random.uniform());
@@ -92,8 +93,10 @@ inline std::string random_platform(Random& random) {
         1e-5 * random.uniform());
   }
   for (const char* name : {"de", "ed", "dc", "cd", "ec", "ce"}) {
-    out += fmt::format(R"(<link id="{}" bandwidth="{}Bps" latency="{}s"/>)", name,
-                       1e3 * (1 + 999 * random.uniform()), 1e-4 + 0.05 * random.uniform());
+    const double bytes_per_s = 1e3 * (1 + 999 * random.uniform());
+    out += fmt::format(
+        R"(<link id="{}" bandwidth="{}Bps" latency="{}s"><prop id="price_per_gb" value="{}"/></link>)", name,
+        bytes_per_s, 1e-4 + 0.05 * random.uniform(), 10 * (name[0] - 'b'));
   }
   const auto route = [&](const char* from, const char* to, const char* links) {
     out += fmt::format(R"(<route src="{}" dst="{}" symmetrical="NO">{}</route>)", from, to, links);
