@@ -32,6 +32,8 @@ struct Problem {
   std::span<const int> power_state = {};  ///< (n_hosts) as last observed; empty: those at the start
   std::span<const HostId> sources = {};  ///< of the experiment, `source` among them; each has a policy object
   std::span<const double> arrivals_s = {};  ///< of this source, ascending, where the policy knows_arrivals
+  std::span<const double> survival = {};    ///< (n_hosts) probability that a host works, for each try of a
+                                            ///< request; empty: all do
 
   /// Hosts of a tier that the source can reach and hear from, ascending; the source itself is among them.
   std::vector<HostId> reachable(Tier tier) const;

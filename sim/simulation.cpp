@@ -145,7 +145,8 @@ class Simulation {
             .seed = derive_seed(spec_.seed, Stream::kPolicy, source),
             .power_state = power_state_,
             .sources = spec_.sources,
-            .arrivals_s = arrivals_s_[source]};
+            .arrivals_s = arrivals_s_[source],
+            .survival = spec_.survival};
   }
 
   // All dates at which requests of a source will arrive; none of a closed loop, whose dates follow from its
