@@ -25,21 +25,21 @@ constexpr double kMostElements = 1e12;
 constexpr std::size_t kMostDimensions = 6;
 
 // The keys of a layer in the order in which text() writes them; the kinds' own stand between the two rows.
-constexpr std::array kLayerKeys{"name", "kind", "inputs",
-                                // of the kinds
-                                "kernel", "stride", "padding", "dilation", "output_padding", "groups", "bias",
-                                "ceil", "local_size", "heads", "key_value_heads", "cached_tokens",
-                                "vocabulary", "hidden", "directions", "function", "flop_per_element",
-                                "affine", "statistics", "scale_factor", "factors", "summands", "axis",
-                                "start", "step", "scale", "mode", "operator", "weights", "absent",
-                                // what follows
-                                "output", "macs", "work_flop", "weight_bytes", "output_bytes", "state_bytes"};
+constexpr std::array kLayerKeys{
+    "name", "kind", "inputs",
+    // of the kinds
+    "kernel", "stride", "padding", "dilation", "output_padding", "groups", "bias", "ceil", "local_size",
+    "heads", "key_value_heads", "cached_tokens", "vocabulary", "hidden", "directions", "function",
+    "flop_per_element", "affine", "statistics", "scale_factor", "factors", "summands", "axis", "start",
+    "step", "scale", "mode", "operator", "weights", "absent", "output_bits",
+    // what follows
+    "output", "macs", "work_flop", "weight_bytes", "output_bytes", "state_bytes"};
 // Those that follow from the others or from the graph, and are no attributes.
 constexpr std::array kComputedKeys{"name",      "kind",         "inputs",       "output",     "macs",
                                    "work_flop", "weight_bytes", "output_bytes", "state_bytes"};
 constexpr const char* kOnlyExit = "output";  ///< the exit of a file that names none
-constexpr std::array kExitKeys{"name", "layer",       "accuracy",         "accuracy_source",
-                               "rate", "rate_source", "accuracy_without", "absent"};
+constexpr std::array kExitKeys{"name", "layer",       "absent",          "accuracy", "accuracy_source",
+                               "rate", "rate_source", "accuracy_without"};
 constexpr std::array kThresholdKeys{"threshold", "rates", "accuracies", "source"};
 
 struct Precision {
@@ -159,12 +159,16 @@ class LayerReader {
 
     layer_.work_flop = 2 * layer_.macs + elementwise_flop_;
     layer_.weight_bytes = weights_ * bytes_per_element;
-    layer_.output_bytes = outputs() * bytes_per_element;
+    const double output_bits = json_.has("output_bits")
+                                   ? static_cast<double>(json_.at("output_bits").integer(1, 64))
+                                   : 8 * bytes_per_element;
+    layer_.output_bytes = outputs() * output_bits / 8;
     check_stated(json_, "macs", layer_.macs, "multiply-adds (1 MAC = 2 flop)");
     check_stated(json_, "work_flop", layer_.work_flop, "flop (1 MAC = 2 flop, plus element-wise operations)");
     const std::string unit = fmt::format("bytes ({} has {} per element)", precision, bytes_per_element);
     check_stated(json_, "weight_bytes", layer_.weight_bytes, unit);
-    check_stated(json_, "output_bytes", layer_.output_bytes, unit);
+    check_stated(json_, "output_bytes", layer_.output_bytes,
+                 json_.has("output_bits") ? fmt::format("bytes ({} bits per element)", output_bits) : unit);
     check_stated(json_, "state_bytes", layer_.state_bytes, unit);
     json_.done();
   }
@@ -955,12 +959,15 @@ const Shape& LayerGraph::input_shape(LayerId id) const {
 
 LayerCosts LayerGraph::costs(LayerId id) const {
   const Layer& l = layer(id);
-  return {l.work_flop, l.weight_bytes, l.state_bytes, input_elements(id), output_elements(id)};
+  double input_bytes = 0;
+  for (const LayerId input : l.inputs) input_bytes += tensor_bytes(input);
+  return {l.work_flop,         l.weight_bytes, l.state_bytes, input_elements(id),
+          output_elements(id), input_bytes,    l.output_bytes};
 }
 
 double LayerGraph::traffic_bytes(LayerId id, const LayerCosts& costs, int batch) const {
   const Layer& l = layer(id);
-  const double output_bytes = costs.output_elements * bytes_per_element_;
+  const double output_bytes = costs.output_bytes;
   double weights = costs.weight_bytes;
   switch (l.kind) {
     case LayerKind::kReshape:
@@ -978,7 +985,7 @@ double LayerGraph::traffic_bytes(LayerId id, const LayerCosts& costs, int batch)
     default:
       break;
   }
-  return weights + batch * (costs.input_elements * bytes_per_element_ + output_bytes + costs.state_bytes);
+  return weights + batch * (costs.input_bytes + output_bytes + costs.state_bytes);
 }
 
 double LayerGraph::parameters() const {

@@ -120,7 +120,7 @@ struct Layer {
   double macs = 0;          ///< multiply-adds for one input; 1 MAC = 2 flop
   double work_flop = 0;     ///< operations for one input: 2 per MAC, plus element-wise ones
   double weight_bytes = 0;  ///< weights and biases at the graph's precision
-  double output_bytes = 0;  ///< output tensor of one input at the graph's precision
+  double output_bytes = 0;  ///< output tensor of one input at its own output_bits or the graph's precision
   double state_bytes = 0;   ///< kept between calls for one input: keys and values in an attention's cache
 };
 
@@ -131,6 +131,7 @@ struct LayerCosts {
   double state_bytes = 0;
   double input_elements = 0;   ///< read, over all inputs
   double output_elements = 0;  ///< written
+  double input_bytes = 0, output_bytes = 0;
 };
 
 /// What Table 1 of the survey prints of a model. Source: the survey's Table 1.
@@ -214,7 +215,8 @@ class LayerGraph {
   /// [{"absent": ["fog_1"], "accuracy": 0.5}, ...], of the accuracy_source. "thresholds" (optional):
   /// [{"threshold": 0.8, "rates": [0.4, 0.6], "accuracies": [0.9, 0.7], "source": "Table 2"}, ...] says what
   /// the exits do at each confidence threshold. The joins (add, mul, concat, elementwise) have absent
-  /// ("refuse").
+  /// ("refuse"); any layer may have output_bits: those of an element of its output, where they are not the
+  /// precision's (1 for a sign, 32 for the scores of a network of 8 bits).
   /// @throws InputError naming file, JSON pointer and value.
   static LayerGraph load(const std::filesystem::path& path);
   static LayerGraph parse(const Json& json, const std::string& file);
@@ -252,6 +254,7 @@ class LayerGraph {
   const Shape& input_shape(LayerId id) const;  ///< of the first input
   /// Shape of a layer's output, or of the model's input (kInput).
   const Shape& tensor_shape(LayerId id) const { return id == kInput ? input_shape_ : layer(id).output_shape; }
+  double tensor_bytes(LayerId id) const { return id == kInput ? input_bytes() : layer(id).output_bytes; }
   LayerCosts costs(LayerId id) const;
   /// Bytes that the layer moves between memory and processor for a batch of inputs: weights once (an
   /// embedding's only as many rows as it reads, a recurrent layer's once per step), inputs, outputs and state

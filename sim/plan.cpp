@@ -100,6 +100,17 @@ struct Missing {
   Region region;
 };
 
+// Whether requests are asked at this exit, or stop there.
+bool in_use(const LayerGraph& graph, const Plan& plan, int exit) {
+  if (exit == plan.exit) return true;
+  if (plan.exit_rates.empty()) return false;
+  if (plan.exit_rates[static_cast<std::size_t>(exit)] > 0) return true;
+  const LayerId layer = graph.exits()[static_cast<std::size_t>(exit)].layer;
+  return std::ranges::any_of(plan.pieces, [&](const Piece& piece) {
+    return std::ranges::find(piece.layers, layer) != piece.layers.end();
+  });
+}
+
 // For each piece the pieces whose exits must let a request pass before this one may start: those of the exits
 // that lie before some layer of it, unless the exit itself needs this piece.
 std::vector<std::vector<int>> exit_gates(const LayerGraph& graph, const Plan& plan, const Holders& holders,
@@ -112,7 +123,7 @@ std::vector<std::vector<int>> exit_gates(const LayerGraph& graph, const Plan& pl
     if (from != kSourceEnd) givers[static_cast<std::size_t>(to)].push_back(from);
   }
   for (int e = 0; e < plan.exit; ++e) {
-    if (plan.exit_rates[static_cast<std::size_t>(e)] == 0) continue;
+    if (!in_use(graph, plan, e)) continue;
     const LayerId exit = graph.exits()[static_cast<std::size_t>(e)].layer;
     // The pieces that compute the exit, and whatever they wait for.
     std::vector<bool> before(n, false);
@@ -134,6 +145,29 @@ std::vector<std::vector<int>> exit_gates(const LayerGraph& graph, const Plan& pl
     }
   }
   return gates;
+}
+
+// How often each layer must be computed where it is computed `times` times: once, if an exit in use or a
+// layer that is computed needs it; 0 or once, if only joins read it that do without it; else not at all.
+std::vector<int> wanted_times(const LayerGraph& graph, const Plan& plan, const std::vector<int>& times) {
+  std::vector<int> wanted(times.size(), 0);
+  const auto of = [](auto& values, LayerId id) -> auto& {
+    return values[static_cast<std::size_t>(id)];
+  };
+  for (const LayerId id : plan_layers(graph, plan, plan.exit)) of(wanted, id) = of(times, id) > 0 ? 1 : 0;
+  for (int exit = 0; exit <= plan.exit; ++exit) {
+    if (in_use(graph, plan, exit)) of(wanted, graph.exits()[static_cast<std::size_t>(exit)].layer) = 1;
+  }
+  for (LayerId id = graph.size() - 1; id >= 0; --id) {
+    if (of(wanted, id) == 0) continue;
+    const Layer& layer = graph.layer(id);
+    const auto there = [&](LayerId input) { return input == kInput || of(times, input) > 0; };
+    if (layer.absent != Absent::kRefuse && std::ranges::any_of(layer.inputs, there)) continue;
+    for (const LayerId input : layer.inputs) {
+      if (input != kInput) of(wanted, input) = 1;
+    }
+  }
+  return wanted;
 }
 
 // The edges of a plan before their transforms; what nobody computes is not sent, and listed in `missing`.
@@ -236,7 +270,7 @@ std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, c
 std::vector<LayerId> plan_layers(const LayerGraph& graph, const Plan& plan, int exit) {
   std::set<LayerId> layers;
   for (int e = 0; e <= exit; ++e) {
-    if (e != exit && (plan.exit_rates.empty() || plan.exit_rates[static_cast<std::size_t>(e)] == 0)) continue;
+    if (e != exit && !in_use(graph, plan, e)) continue;
     const auto ids = graph.exit_layers(e);
     layers.insert(ids.begin(), ids.end());
   }
@@ -337,7 +371,7 @@ std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& 
         weights[{piece.host, id}].push_back(dimension ? (*part)[*dimension] : Range{0, 1});
       }
       double& largest = activations[piece.host];
-      largest = std::max(largest, (costs.input_elements + costs.output_elements) * graph.bytes_per_element());
+      largest = std::max(largest, costs.input_bytes + costs.output_bytes);
     }
   }
   for (auto& [where, ranges] : weights) {
@@ -419,8 +453,7 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
                   plan.exit_accuracies.size() != static_cast<std::size_t>(plan.exit) + 1)) {
     refuse(fmt::format("its exit accuracies are not {} shares", plan.exit + 1));
   }
-  std::vector<int> wanted(static_cast<std::size_t>(graph.size()), 0);
-  for (const LayerId layer : plan_layers(graph, plan, plan.exit)) wanted[static_cast<std::size_t>(layer)] = 1;
+  const std::vector<int> wanted = wanted_times(graph, plan, times);
   for (LayerId layer = 0; layer < graph.size(); ++layer) {
     const auto i = static_cast<std::size_t>(layer);
     if (in_parts[i]) times[i] = std::min(times[i], 1);

@@ -70,8 +70,9 @@ struct Plan {
   std::vector<Piece> pieces;
   int exit = 0;  ///< index into LayerGraph::exits()
   /// (exit + 1) share of the requests that stop at each exit, summing to 1, drawn for each request; empty:
-  /// all at `exit`. Earlier exits of rate 0 are not computed. What lies behind an exit waits, computing and
-  /// sending alike, until the exit has let the request pass.
+  /// all at `exit`. An earlier exit of rate 0 is not in use, unless the plan computes it: then all requests
+  /// pass it. What lies behind an exit in use waits, computing and sending alike, until the exit has let the
+  /// request pass.
   std::vector<double> exit_rates;
   /// (exit + 1) top-1 accuracy of those that stop at each exit, where it depends on the rates; empty: the
   /// exits' own.
@@ -88,7 +89,7 @@ struct Plan {
 };
 
 /// The layers that a plan computes for a request that stops at `exit`: those of this exit and of all earlier
-/// ones that it passes, ascending.
+/// ones in use, ascending.
 std::vector<LayerId> plan_layers(const LayerGraph& graph, const Plan& plan, int exit);
 
 /// The plan of a request that stops at `exit`: its pieces without the layers that this request does not need,
@@ -124,9 +125,10 @@ struct PlanEdge {
 std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire, const Plan& plan);
 
 /// Proves that a plan can run: the exit exists; its layers are computed exactly once, those in parts as far
-/// as somebody reads them, and no others are; the pieces form a DAG; hosts have routes where tensors must
-/// travel; weights and the largest input and output fit each host's memory; sensors' layers are where the
-/// sensors are; transforms stand on edges that exist; uploads have a route; shares are within (0, 1].
+/// as somebody reads them, and no others are (what only joins read that do without some of their inputs, and
+/// have others, may be left out); the pieces form a DAG; hosts have routes where tensors must travel; weights
+/// and the largest input and output fit each host's memory; sensors' layers are where the sensors are;
+/// transforms stand on edges that exist; uploads have a route; shares are within (0, 1].
 /// @throws InputError that names the policy (`who`) and what does not hold.
 void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,
                 const Plan& plan, const std::string& who);

@@ -36,6 +36,8 @@ struct Problem {
   std::span<const HostId> sources = {};  ///< of the experiment, `source` among them; each has a policy object
   std::span<const double> arrivals_s = {};  ///< of this source, ascending, where the policy knows_arrivals
   std::span<const double> battery_j = {};   ///< (n_hosts) left now, infinite where there is none; empty: full
+  std::span<const double> survival = {};    ///< (n_hosts) probability that a host works, for each try of a
+                                            ///< request; empty: all do
 
   /// Hosts of a tier that the source can reach and hear from, ascending; the source itself is among them.
   std::vector<HostId> reachable(Tier tier) const;
@@ -61,9 +63,9 @@ struct Estimate {
 
 /// Closed form: every piece starts when its last input has arrived and its host is free (pieces of one host
 /// run one after another, in the order in which they become ready); edges of one plan do not slow each other
-/// down, hosts of discipline batch do not wait for others, and all weights lie where they are needed. A host of
-/// several cores that computes two pieces at once costs less than here, where it computes one after another.
-/// With exit rates, the mean over the exits.
+/// down, hosts of discipline batch do not wait for others, and all weights lie where they are needed. A host
+/// of several cores that computes two pieces at once costs less than here, where it computes one after
+/// another. With exit rates, the mean over the exits.
 Estimate estimate(const Problem& problem, const Plan& plan);
 
 /// The chain plan that has the first `k` layers of the exit on `first` and the rest on `second`. k = 0 or

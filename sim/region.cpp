@@ -331,9 +331,14 @@ LayerCosts part_costs(const LayerGraph& graph, LayerId id, const Region& output)
   const LayerCosts all = graph.costs(id);
   LayerCosts part = all;
   part.output_elements = elements(output);
-  part.input_elements = 0;
-  for (std::size_t i = 0; i < layer.inputs.size(); ++i)
-    part.input_elements += elements(input_region(graph, id, output, i));
+  part.output_bytes = part.output_elements * (layer.output_bytes / all.output_elements);
+  part.input_elements = part.input_bytes = 0;
+  for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
+    const LayerId input = layer.inputs[i];
+    const double read = elements(input_region(graph, id, output, i));
+    part.input_elements += read;
+    part.input_bytes += read * (graph.tensor_bytes(input) / shape_elements(graph.tensor_shape(input)));
+  }
   switch (layer.kind) {
     case LayerKind::kReduce:
     case LayerKind::kSoftmax:

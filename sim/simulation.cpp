@@ -185,7 +185,8 @@ class Simulation {
             .power_state = power_state_,
             .sources = spec_.sources,
             .arrivals_s = arrivals_s_[source],
-            .battery_j = battery_j_};
+            .battery_j = battery_j_,
+            .survival = spec_.survival};
   }
 
   // All dates at which requests of a source will arrive; none of a closed loop, whose dates follow from its

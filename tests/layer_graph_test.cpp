@@ -698,6 +698,24 @@ TEST_CASE("layer graph: exits") {
         "g: /exits/0/accuracy: 78.2: must lie within [0, 1]");
 }
 
+TEST_CASE("layer graph: a layer whose output has bits of its own") {
+  // Eight signs in one byte, and three numbers of 32 bits, in a network of 4 bytes an element.
+  const std::string layers =
+      R"({"name": "s", "kind": "elementwise", "function": "sign", "inputs": ["input"], "output_bits": 1},
+         {"name": "f", "kind": "fc", "inputs": ["s"], "output": [3], "output_bits": 32})";
+  const LayerGraph g = graph(layers, "[8]");
+  CHECK(g.layer(0).output_bytes == 1);
+  CHECK(g.layer(1).output_bytes == 12);
+  CHECK(g.layer(1).weight_bytes == (8 * 3 + 3) * 4);  // weights stay as precise as the graph
+  CHECK(g.traffic_bytes(1) == 27 * 4 + 1 + 12);
+  CHECK(LayerGraph::parse(g.to_json(), "g").layer(0).output_bytes == 1);
+  CHECK(error_of(R"({"name": "s", "kind": "relu", "inputs": ["input"], "output_bits": 0})", "[8]")
+            .starts_with("g: /layers/0/output_bits: 0"));
+  CHECK(error_of(R"({"name": "s", "kind": "relu", "inputs": ["input"], "output_bits": 1, "output_bytes": 8})",
+                 "[8]")
+            .ends_with("the shapes give 1 bytes (1 bits per element)"));
+}
+
 TEST_CASE("layer graph: accuracy while layers are missing, and what exits do at thresholds") {
   // a and b feed c, which adds what is there.
   const std::string layers = relu("a", "input") + "," + relu("b", "input") + "," +

@@ -275,9 +275,16 @@ TEST_CASE("plan: exit rates") {
   CHECK(refusal(diamond(), plan) == kRefused + "its exit rates are not 2 shares that sum to 1");
   plan.exit_rates = {1};
   CHECK(refusal(diamond(), plan) == kRefused + "its exit rates are not 2 shares that sum to 1");
-  // Nobody takes the early exit: then nobody computes it.
-  plan.exit_rates = {0, 1};
-  CHECK(refusal(diamond(), plan) == kRefused + "layer \"early_head\" is computed 1 times, not 0");
+  // Nobody stops at the early exit: where it is computed all pass it, else it is not in use.
+  apart.exit_rates = {0, 1};
+  CHECK(refusal(diamond(), apart) == "accepted");
+  CHECK(plan_layers(diamond(), apart, 1) == std::vector<LayerId>{0, 1, 2, 3, 4, 5});
+  for (const PlanEdge& edge : plan_edges(diamond(), {}, apart)) {
+    CHECK(edge.after == (edge.to == 2 ? std::vector<int>{1} : std::vector<int>{}));
+  }
+  apart.pieces.erase(apart.pieces.begin() + 1);
+  CHECK(refusal(diamond(), apart) == "accepted");
+  CHECK(plan_layers(diamond(), apart, 1) == std::vector<LayerId>{0, 1, 2, 3, 4});
 }
 
 TEST_CASE("plan: exit accuracies") {
@@ -368,6 +375,30 @@ TEST_CASE("plan: uploads") {
   plan.fallbacks = {plan_of({{{0, 1, 2}, kDevice}})};
   plan.fallbacks[0].uploads = {{{1}, kServer}};
   CHECK(refusal(chain3(), plan) == kRefused + "a fallback has uploads");
+}
+
+TEST_CASE("plan: what only joins read that do without it may be left out") {
+  // stem 0 -> left 1, right 2 -> join 3 -> head 4.
+  const auto refusal_with = [](const std::string& absent, const Plan& plan) {
+    Json json = diamond().to_json();
+    json["layers"][3]["absent"] = absent;
+    return refusal(LayerGraph::parse(json, "diamond.json"), plan);
+  };
+  const Plan without_left = plan_of({{{0, 2, 3, 4}, kDevice}}, 1);
+  CHECK(refusal_with("skip", without_left) == "accepted");
+  CHECK(refusal_with("switch", without_left) == "accepted");
+  CHECK(refusal_with("refuse", without_left) == kRefused + "layer \"left\" is computed 0 times, not 1");
+  // Something must be joined, what is computed needs its inputs, and the exit is needed in any case.
+  CHECK(refusal_with("skip", plan_of({{{0, 3, 4}, kDevice}}, 1)) ==
+        kRefused + "layer \"left\" is computed 0 times, not 1");
+  CHECK(refusal_with("skip", plan_of({{{2, 3, 4}, kDevice}}, 1)) ==
+        kRefused + "layer \"stem\" is computed 0 times, not 1");
+  CHECK(refusal_with("skip", plan_of({{{0, 1, 2, 3}, kDevice}}, 1)) ==
+        kRefused + "layer \"head\" is computed 0 times, not 1");
+  // An early exit that requests take is needed, too.
+  Plan early = without_left;
+  early.exit_rates = {0.5, 0.5};
+  CHECK(refusal_with("skip", early) == kRefused + "layer \"early_head\" is computed 0 times, not 1");
 }
 
 TEST_CASE("plan: fallbacks are plans, without fallbacks") {

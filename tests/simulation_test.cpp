@@ -998,10 +998,11 @@ TEST_CASE("simulation: requests stop at exits by chance, and what lies behind an
   std::vector<double> bandwidths{1e6};
   const Problem problem{c.graph, c.platform, c.model, c.spec.wire, kDevice, 1e9, bandwidths, {}, 1};
   CHECK(estimate(problem, c.plans[kDevice]).latency_s == exactly(2.56));
-  // An exit that nobody takes is not computed: 1 + 1.01 + 0.1 + 0.01.
+  // An exit at which nobody stops is passed, 3.12 s as above, or left out: 1 + 1.01 + 0.1 + 0.01.
   c.plans[kDevice].exit_rates = {0, 1};
-  c.plans[kDevice].pieces.pop_back();
   c.spec.requests = 1;
+  CHECK(latency(run(c), 0) == exactly(3.12));
+  c.plans[kDevice].pieces.pop_back();
   CHECK(latency(run(c), 0) == exactly(2.12));
 }
 

@@ -366,3 +366,81 @@ TEST_CASE("workloads: TinyLlama's two phases") {
   CHECK(prefill.state_bytes() == 2883584);
   CHECK(decode.state_bytes() == 2906112);
 }
+
+TEST_CASE("workloads: DDNN's six cameras") {
+  const LayerGraph g = workload("ddnn_max");
+  const auto of = [&](const std::string& name) -> const Layer& { return g.layer(g.find(name)); };
+  // A camera: 4 filters of 3 x 3 x 3 on 32 x 32, scores of 4 x 16 x 16; 3072 B of image, a bit for each of
+  // the 4 x 16 x 16 signs, 4 B for each of three classes.
+  for (int i = 1; i <= 6; ++i) {
+    const std::string n = std::to_string(i);
+    CHECK(of("conv_" + n).macs == 110592);
+    CHECK(of("scores_" + n).macs == 3072);
+    CHECK(of("camera_" + n).output_bytes == 3072);
+    CHECK(of("sign_" + n).output_bytes == 128);
+    CHECK(of("scores_" + n).output_bytes == 12);
+  }
+  // The cloud: 16 filters over 24 and over 16 channels of 16 x 16, and three classes of 16 x 16 x 16.
+  CHECK(of("cloud_conv_1").macs + of("cloud_conv_2").macs + of("cloud_scores").macs ==
+        256 * 16 * (24 + 16) * 9 + 3 * 4096);
+  CHECK(of("cloud_concat").output_bytes == 6 * 128);
+  CHECK(g.thresholds().size() == 8);
+}
+
+TEST_CASE("workloads: the networks of deepFogGuard and ResiliNet") {
+  // Multiply-adds by host: 23 * 250; then layers of 250 * 250, two, three and four, and 13 classes.
+  for (const char* system : {"vanilla", "skip", "switch"}) {
+    const LayerGraph g = workload(std::string("health_") + system);
+    CAPTURE(g.name());
+    const auto macs = [&](const std::string& host) {
+      double sum = 0;
+      for (const Layer& layer : g.layers()) sum += layer.name.starts_with(host + "_fc") ? layer.macs : 0;
+      return sum;
+    };
+    CHECK(macs("e") == 5750);
+    CHECK(macs("f2") == 125000);
+    CHECK(macs("f1") == 187500);
+    CHECK(macs("c") == 253250);
+    const Absent absent = std::string(system) == "switch" ? Absent::kSwitch : Absent::kSkip;
+    for (const Layer& layer : g.layers()) {
+      if (layer.kind == LayerKind::kAdd) CHECK(layer.absent == absent);
+    }
+    // MobileNet: 31 x 31 x 24 from the sensor, x 96 from the edge, 7 x 7 x 384 from the fog.
+    const LayerGraph cifar = workload(std::string("mobilenet_") + system);
+    CHECK(cifar.layer(cifar.find("conv0_relu")).output_bytes == 92256);
+    CHECK(cifar.layer(cifar.find("conv3_pw_relu")).output_bytes == 369024);
+    CHECK(cifar.layer(cifar.find("conv8_pw_relu")).output_bytes == 75264);
+    CHECK(cifar.layer(cifar.find("conv13_pw_relu")).output_shape[0] == 768);
+  }
+  const LayerGraph cifar = workload("mobilenet_skip");
+  CHECK(cifar.layer(cifar.find("skip_e_c")).output_bytes == 98304);
+  CHECK(cifar.layer(cifar.find("skip_iot_f")).output_bytes == 369024);
+
+  // Every pattern of hosts that leaves an answer has an accuracy; all working: 141 and 142 of 145.
+  CHECK(*workload("camera_vanilla").exits()[0].accuracy == doctest::Approx(141 / 145.0).epsilon(1e-6));
+  CHECK(*workload("camera_failout").exits()[0].accuracy == doctest::Approx(142 / 145.0).epsilon(1e-6));
+  for (const char* name : {"camera_vanilla", "camera_skip", "camera_failout"}) {
+    const LayerGraph g = workload(name);
+    CAPTURE(name);
+    const std::vector<std::string> ends{"f1_relu_2", "f2_relu_2", "f3_relu_1", "f4_relu_2",
+                                        "e1_relu_1", "e2_relu_1", "e3_relu_1", "e4_relu_1"};
+    for (unsigned failed = 0; failed < 256; ++failed) {
+      // A host's failure takes its last layer, as surviving() would.
+      std::vector<bool> computed(static_cast<std::size_t>(g.size()), false);
+      for (LayerId id = 0; id < g.size(); ++id) {
+        const Layer& layer = g.layer(id);
+        const auto there = [&](LayerId input) {
+          return input == kInput || computed[static_cast<std::size_t>(input)];
+        };
+        bool runs = layer.absent == Absent::kRefuse ? std::ranges::all_of(layer.inputs, there)
+                                                    : std::ranges::any_of(layer.inputs, there);
+        for (std::size_t i = 0; i < ends.size(); ++i) {
+          if (layer.name == ends[i] && (failed >> i & 1U) != 0) runs = false;
+        }
+        computed[static_cast<std::size_t>(id)] = runs;
+      }
+      CAPTURE(failed);
+      if (computed.back()) CHECK(g.exits()[0].accuracy_with(computed));
+    }
+  }
+}

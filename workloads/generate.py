@@ -9,13 +9,14 @@ FILES. The costs written beside each layer are computed here and again by sim/la
 where the two disagree; the rules stand in sim/layer_graph.h.
 """
 
+import itertools
 import json
 import math
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BYTES_PER_ELEMENT = {"fp32": 4, "fp16": 2}
+BYTES_PER_ELEMENT = {"fp32": 4, "fp16": 2, "int8": 1}
 
 # Operations per element of functions that are no layer kind of their own.
 SIGMOID = 3  # exponential, add, divide
@@ -146,10 +147,10 @@ class Graph:
 
     def function(self, name, function, flop_per_element=1, of=None, absent=None):
         keys = {"function": function}
-        if absent:
-            keys["absent"] = absent
         if flop_per_element != 1:
             keys["flop_per_element"] = flop_per_element
+        if absent:
+            keys["absent"] = absent
         return self._elementwise(name, "elementwise", of, flop_per_element, keys)
 
     def silu(self, name, of=None):
@@ -199,6 +200,14 @@ class Graph:
         if weights:
             keys["weights"] = weights
         return self._add(name, "data_movement", of, keys, list(output), weights=weights)
+
+    def output_bits(self, bits):
+        """Of the last layer's output, where they are not the precision's: per element."""
+        layer = self.layers[-1]
+        output = layer["output"]
+        after = {key: layer.pop(key) for key in ("output", "macs", "work_flop", "weight_bytes", "output_bytes")}
+        size = math.prod(output) * bits / 8
+        layer.update({"output_bits": bits, **after, "output_bytes": int(size) if size == int(size) else size})
 
     # ---- the file ----
 
@@ -1421,6 +1430,245 @@ def tinyllama(phase, tokens, cached_tokens):
     return g
 
 
+# ---- networks that are distributed over a hierarchy of hosts ----
+
+DDNN = ("S. Teerapittayanon, B. McDanel, H. T. Kung, Distributed Deep Neural Networks over the Cloud, the Edge and End "
+        "Devices, ICDCS 2017")
+
+
+def ddnn(name="ddnn_max", pooling="max", local=None, cloud=None, source="", thresholds=()):
+    """Six cameras of 32 x 32 x 3 bytes, four binary filters on each. pooling: of the scores at the local aggregator.
+    local, cloud: (accuracy, accuracies without cameras by their numbers) of the two exits."""
+    cameras = range(1, 7)
+    g = Graph(name, f"{DDNN}, configuration (c) with 4 filters; the cloud's layers as released (github.com/kunglab/ddnn, "
+              f"elaas/family/multi_input_edge.py), 16 filters assumed; biases assumed absent", [3, 32, 32], "int8")
+
+    def sign(name):
+        g.function(name, "sign")
+        g.output_bits(1)
+
+    def scores(name, of=None):
+        g.fc(name, 3, bias=False, of=of)
+        g.output_bits(32)
+
+    for number in cameras:
+        g.move(f"camera_{number}", "camera", [3, 32, 32], of="input")
+        g.conv(f"conv_{number}", 4, 3, padding=1, bias=False)
+        g.max_pool(f"pool_{number}", 3, 2, 1)
+        g.batch_norm(f"bn_{number}")
+        sign(f"sign_{number}")
+        scores(f"scores_{number}")
+    gathered = [f"scores_{number}" for number in cameras]
+    if pooling == "concat":
+        g.concat("local_concat", gathered, absent="skip")
+        g.output_bits(32)
+        scores("local_scores")
+    else:
+        g.function(f"local_{pooling}", pooling, {"max": 5, "average": 6}[pooling], gathered, "skip")
+        g.output_bits(32)
+    g.softmax("local")
+    g.output_bits(32)
+    g.concat("cloud_concat", [f"sign_{number}" for number in cameras], absent="skip")
+    g.output_bits(1)
+    for number in (1, 2):
+        g.conv(f"cloud_conv_{number}", 16, 3, padding=1, bias=False)
+        g.max_pool(f"cloud_pool_{number}", 3, 1, 1)
+        g.batch_norm(f"cloud_bn_{number}")
+        sign(f"cloud_sign_{number}")
+    scores("cloud_scores")
+    g.softmax("cloud")
+    g.output_bits(32)
+    for exit_name, (accuracy, without), layer in (("local", local, "scores"), ("cloud", cloud, "sign")):
+        g.exit(exit_name, exit_name, accuracy, source,
+               [([f"{layer}_{number}" for number in missing], value) for missing, value in without])
+    for threshold, leave, accuracy in thresholds:
+        g.threshold(threshold, [float(leave), round(1.0 - leave, 4)], [accuracy, accuracy],
+                    f"{DDNN}, {'Table II' if threshold != 0.7 else 'visualize/data/entropy.csv'}; of the accuracy only the "
+                    "mean over both exits is published")
+    return g
+
+
+def ddnn_table_2():
+    return ddnn(local=(0.92, ()), cloud=(0.96, ()), source=f"{DDNN}, Table II, T = 1 and T = 0.1",
+                thresholds=[(0.1, 0, 0.96), (0.3, 0.0058, 0.96), (0.5, 0.0175, 0.96), (0.6, 0.0292, 0.96),
+                            (0.7, 0.2281, 0.96), (0.8, 0.6082, 0.97), (0.9, 0.8304, 0.96), (1, 1, 0.92)])
+
+
+def ddnn_failing():
+    return ddnn("ddnn_failing",
+                local=(0.97, [([n], a) for n, a in enumerate((0.92, 0.94, 0.97, 0.95, 0.96, 0.94), 1)]),
+                cloud=(0.99, [([n], a) for n, a in enumerate((0.98, 0.98, 0.98, 0.97, 0.96, 0.95), 1)]),
+                source=f"{DDNN}, Figs. 8 and 10 (visualize/data/add_cam.csv and missing_cam.csv)")
+
+
+def ddnn_growing():
+    """Trained anew with 1 to 6 cameras, the worst ones first: the others are missing from the beginning."""
+    def grown(*accuracies):
+        return accuracies[5], [(range(n + 1, 7), accuracies[n - 1]) for n in range(1, 6)]
+    return ddnn("ddnn_growing", local=grown(0.37, 0.43, 0.75, 0.94, 0.95, 0.97),
+                cloud=grown(0.55, 0.77, 0.87, 0.95, 0.97, 0.99),
+                source=f"{DDNN}, Fig. 8 (visualize/data/add_cam.csv)")
+
+
+GUARDS = ("A. Yousefpour et al., Guardians of the Deep Fog: Failure-Resilient DNN Inference from Edge to Cloud, "
+          "AIChallengeIoT 2019; code: github.com/anrl-utd/clearShallowAtEase")
+
+
+class Guarded(Graph):
+    """Sections for the hosts of a hierarchy. absent: what a section does without some of its inputs ("skip":
+    deepFogGuard, "switch": ResiliNet); None: there are no hyperconnections that skip a host."""
+
+    def __init__(self, name, source, input_shape, absent):
+        super().__init__(name, source, input_shape)
+        self.absent = absent
+
+    def joined(self, section, below, skips):
+        """The input of a section: what comes from the sections below and over hyperconnections. below: names of
+        layers; skips: {name: layer that it weighs, or function that adds it}."""
+        if self.absent is None:
+            skips = {}
+        for name, tensor in skips.items():
+            if callable(tensor):
+                tensor(name)
+            else:
+                self.function(name, "scale", of=tensor)
+        if len(below) + len(skips) == 1:
+            self.last = below[0]
+        else:
+            self.add(f"{section}_input", [*below, *skips], self.absent or "skip")
+
+    def dense(self, section, count, units, of=None):
+        for number in range(1, count + 1):
+            self.fc(f"{section}_fc_{number}", units, of=of if number == 1 else None)
+            self.relu(f"{section}_relu_{number}")
+        return self.last
+
+
+def health(name, absent):
+    g = Guarded(name, f"The activity network of {GUARDS}, mlp_*_health.py, first partition: 23 numbers of a mHealth sensor, "
+                "1, 2, 3 and 4 layers of 250 on edge, fog 2, fog 1 and cloud, 13 classes", [23], absent)
+    edge = g.dense("e", 1, 250, "input")
+    g.joined("f2", [edge], {"skip_iot_f2": lambda name: g.fc(name, 250, of="input")})
+    fog_2 = g.dense("f2", 2, 250)
+    g.joined("f1", [fog_2], {"skip_e_f1": edge})
+    fog_1 = g.dense("f1", 3, 250)
+    g.joined("c", [fog_1], {"skip_f2_c": fog_2})
+    g.dense("c", 4, 250)
+    g.fc("c_fc_5", 13)
+    g.softmax("prob")
+    return g
+
+
+def mobilenet_cifar(name, absent):
+    g = Guarded(name, f"MobileNet v1 (alpha 0.75) for CIFAR-10 of {GUARDS}, cnn_*_MobileNet.py, first partition: 1, 3, 5 and "
+                "5 convolution blocks on IoT, edge, fog and cloud", [3, 32, 32], absent)
+
+    def block(number, channels, stride=1):
+        padding = 1 if stride == 1 else (0, 0, 1, 1)
+        normalised(g, f"conv{number}_dw", None, 3, stride, padding)
+        return normalised(g, f"conv{number}_pw", channels * 3 // 4, 1)
+
+    iot = normalised(g, "conv0", 24, 3, 1, (0, 0, 1, 1))
+    block(1, 64), block(2, 128)
+    edge = block(3, 128)
+    g.joined("f", [edge], {"skip_iot_f": lambda name: g.conv(name, 96, 1, bias=False, of=iot)})
+    block(4, 256, 2), block(5, 256), block(6, 512, 2), block(7, 512)
+    fog = block(8, 512)
+    if absent:
+        fog = g.move("fog_pad", "pad", [384, 8, 8], of=fog)
+    g.joined("c", [fog], {"skip_e_c": lambda name: g.conv(name, 384, 1, 4, bias=False, of=edge)})
+    block(9, 512), block(10, 512), block(11, 512), block(12, 1024, 2), block(13, 1024)
+    g.global_avg_pool("pool")
+    g.fc("fc", 10)
+    g.softmax("prob")
+    return g
+
+
+# Of 145 validation samples, how many come out right: by whether the left branch (e1, f3) gives a tensor and by which of
+# e2, e3, e4 do, in binary (index 1: e4 alone, 7: all). The left branch alone stands first of its row; nothing at all is a
+# guess. The logs multiview-camera/final_logs/baseline.log, fixedguard.log and activeguard2.log at commit a511757.
+CAMERA_VANILLA = {False: (None, 115, 127, 131, 107, 120, 131, 135), True: (122, 129, 138, 139, 124, 130, 139, 141)}
+# By whether f4 works, too: the tensors of e2, e3 and e4 reach f2 without it.
+CAMERA_SKIPS = {(False, False): (None, 92, 119, 134, 106, 121, 134, 138),
+                (False, True): (None, 92, 120, 134, 106, 121, 134, 138),
+                (True, False): (120, 124, 141, 142, 132, 134, 140, 141),
+                (True, True): (120, 124, 141, 142, 132, 134, 140, 141)}
+# By whether f1 works, the left branch and f4.
+CAMERA_FAILOUT = {(False, False, False): (None, 123, 135, 141, 124, 134, 138, 142),
+                  (False, False, True): (None, 123, 135, 141, 124, 134, 138, 142),
+                  (False, True, False): (131, 136, 140, 142, 137, 140, 142, 142),
+                  (False, True, True): (131, 136, 140, 142, 137, 141, 142, 142),
+                  (True, False, False): (None, 123, 135, 141, 124, 134, 138, 142),
+                  (True, False, True): (None, 123, 135, 141, 124, 134, 138, 142),
+                  (True, True, False): (130, 136, 140, 142, 136, 141, 142, 142),
+                  (True, True, True): (130, 137, 140, 142, 138, 141, 142, 142)}
+CAMERA_SAMPLES = 145
+# The logs guess between persons (45) and cars (98) where the top fog's tensor is zero, whatever skips it.
+CAMERA_GUESS = (45 + 98) / 2
+
+
+def camera_right(training, works):
+    """Right answers with the hosts that work, by their names."""
+    right = sum(bit for host, bit in (("e2", 4), ("e3", 2), ("e4", 1)) if works[host])
+    left = works["f3"] and works["e1"]
+    if training == "vanilla":
+        return CAMERA_VANILLA[left][right if works["f4"] else 0] if works["f1"] and works["f2"] else None
+    if not works["f2"]:
+        return None
+    if training == "skips":
+        return CAMERA_SKIPS[left, works["f4"]][right] if works["f1"] else None
+    return CAMERA_FAILOUT[works["f1"], left, works["f4"]][right]
+
+
+def camera(name, training):
+    """Six cameras over four edge and four fog hosts. training: "vanilla", "skips" or "failout" (skips, and hosts that
+    fail in training)."""
+    absent = None if training == "vanilla" else "skip"
+    g = Guarded(name, f"The multi-camera network of an early version (2018) of {GUARDS}, multiview-camera: layers of 32, 3 "
+                "classes; cameras that give 8 bits a pixel assumed", [3, 32, 32], absent)
+    for number in range(1, 7):
+        g.move(f"camera_{number}", "camera", [3 * 32 * 32], of="input")
+        g.output_bits(8)
+    edges = []
+    for number, cameras in enumerate(([1, 2], [3], [4, 5], [6]), 1):
+        tensors = [f"camera_{camera}" for camera in cameras]
+        of = g.add(f"e{number}_input", tensors) if len(tensors) > 1 else tensors[0]
+        edges.append(g.dense(f"e{number}", 1, 32, of))
+    fog_3 = g.dense("f3", 1, 32, edges[0])
+    g.joined("f4", edges[1:], {})
+    fog_4 = g.dense("f4", 2, 32)
+    g.joined("f2", [fog_3, fog_4], {f"skip_e{n}_f2": edges[n - 1] for n in (2, 3, 4)})
+    fog_2 = g.dense("f2", 2, 32)
+    g.joined("f1", [fog_2], {"skip_f4_f1": fog_4, "skip_f3_f1": fog_3})
+    fog_1 = g.dense("f1", 2, 32)
+    g.joined("c", [fog_1], {"skip_f2_c": fog_2})
+    g.dense("c", 3, 32)
+    g.fc("c_fc_4", 3)
+    g.softmax("prob")
+
+    ends = {"f1": fog_1, "f2": fog_2, "f3": fog_3, "f4": fog_4, **{f"e{n}": edges[n - 1] for n in range(1, 5)}}
+    below_first = ("e1", "e2", "e3", "e4", "f3", "f4", "f2", "f1")
+    rows = {}
+    for alive in itertools.product((True, False), repeat=len(ends)):
+        works = dict(zip(ends, alive))
+        # What is computed: a host that works still needs an input.
+        gives = {host: works[host] for host in ("e1", "e2", "e3", "e4")}
+        gives["f3"] = works["f3"] and gives["e1"]
+        right = any(gives[host] for host in ("e2", "e3", "e4"))
+        gives["f4"] = works["f4"] and right
+        gives["f2"] = works["f2"] and (gives["f3"] or gives["f4"] or (right and absent is not None))
+        gives["f1"] = works["f1"] and (gives["f2"] or (absent is not None and (gives["f3"] or gives["f4"])))
+        if not gives["f1"] and not (gives["f2"] and absent is not None):
+            continue  # no answer
+        missing = tuple(ends[host] for host in below_first if not gives[host])
+        value = camera_right(training, works)
+        rows[missing] = round((CAMERA_GUESS if value is None else value) / CAMERA_SAMPLES, 6)
+    log = {"vanilla": "baseline", "skips": "fixedguard", "failout": "activeguard2"}[training]
+    g.exit("prob", "prob", rows.pop(()), f"{GUARDS}, multiview-camera/final_logs/{log}.log at commit a511757, validation",
+           sorted(rows.items()))
+    return g
+
+
 # ---- fixtures ----
 
 def chain3():
@@ -1479,6 +1727,13 @@ OTHERS = [
     densenet121, shufflenet_v2, efficientnet_b0, efficientnet_b0_exits, resnet110_exits, vit_b16,
     deepface, kaldi_asr, lambda: senna("pos", 45), lambda: senna("chk", 45), lambda: senna("ner", 17),
     lambda: tinyllama("prefill", 128, 0), lambda: tinyllama("decode", 1, 128),
+    ddnn_table_2, ddnn_failing, ddnn_growing,
+    lambda: ddnn("ddnn_average", "average", (0.75, ()), (0.96, ()), f"{DDNN}, Table I, AP-CC"),
+    lambda: ddnn("ddnn_concat", "concat", (0.85, ()), (0.94, ()), f"{DDNN}, Table I, CC-CC"),
+    *[lambda build=build, name=name, absent=absent: build(f"{name}_{absent or 'vanilla'}", absent)
+      for build, name in ((health, "health"), (mobilenet_cifar, "mobilenet")) for absent in (None, "skip", "switch")],
+    lambda: camera("camera_vanilla", "vanilla"), lambda: camera("camera_skip", "skips"),
+    lambda: camera("camera_failout", "failout"),
 ]
 FIXTURES = [chain3, diamond]
 

@@ -61,9 +61,18 @@ Plan whole_plan(const LayerGraph& graph, int exit, HostId host) {
   return chain_plan(graph, exit, 0, host, host);
 }
 
+Plan whole_plan(const Problem& problem, int exit, HostId host) {
+  Plan plan = whole_plan(problem.graph, exit, host);
+  for (const auto& [layer, sensor] : problem.wire.sensors) {
+    if (std::erase(plan.pieces.front().layers, layer) > 0) plan.pieces.push_back({{layer}, sensor});
+  }
+  std::erase_if(plan.pieces, [](const Piece& piece) { return piece.layers.empty(); });
+  return plan;
+}
+
 HostId fastest_host(const Problem& problem, int exit, const std::vector<HostId>& hosts) {
   const auto latency_s = [&](HostId host) {
-    return estimate(problem, whole_plan(problem.graph, exit, host)).latency_s;
+    return estimate(problem, whole_plan(problem, exit, host)).latency_s;
   };
   return *std::ranges::min_element(hosts, {}, latency_s);
 }

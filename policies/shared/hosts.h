@@ -27,6 +27,8 @@ std::vector<HostId> server_candidates(const Problem& problem, const Parameters& 
 
 /// All layers of an exit on one host.
 Plan whole_plan(const LayerGraph& graph, int exit, HostId host);
+/// The same, but for the layers that read a sensor: they are where it is.
+Plan whole_plan(const Problem& problem, int exit, HostId host);
 
 /// Of `hosts`, the one with the least estimated latency for the whole of `exit`; the lowest id where several
 /// tie.

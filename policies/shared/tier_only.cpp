@@ -9,7 +9,7 @@ Plan TierOnly::plan(const Problem& problem) {
   const std::vector<HostId> hosts = hosts_of_tiers(problem, {tier_});
   const HostId host = parameters_.string("host").empty() ? fastest_host(problem, exit, hosts)
                                                          : named_host(problem, parameters_, "host", hosts);
-  return whole_plan(problem.graph, exit, host);
+  return whole_plan(problem, exit, host);
 }
 
 std::vector<ParameterFacts> tier_only_parameters() {

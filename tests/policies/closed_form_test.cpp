@@ -27,8 +27,9 @@ std::vector<std::string> json_or_xml(const std::string& folder, const std::strin
 }
 
 // A plan as one chain: each piece receives from one other, or the source, and sends to one. Other plans may
-// make two transfers share a link, which the closed form leaves out.
+// make two transfers share a link, which the closed form leaves out; with exit rates it is a mean.
 bool is_chain(const LayerGraph& graph, const WireFormat& wire, const Plan& plan) {
+  if (!plan.exit_rates.empty()) return false;
   std::set<int> senders, receivers;
   for (const PlanEdge& edge : plan_edges(graph, wire, plan)) {
     if (!senders.insert(edge.from).second || !receivers.insert(edge.to).second) return false;
