@@ -4,10 +4,11 @@
 // to the block of the second, so that one tensor leads from block to block. A block runs on the source or on
 // the server. A shortest path through the blocks chooses, with an upload that counts K^n of itself:
 //
-//     source to source    C_b                                        C_b, S_b times of the block on source and
-//     source to server    in_b / B + S_b + K^n W_b / B               server, in_b its input, out_b its output
-//     server to server    S_b + K^n W_b / B                          (of the last: the result), W_b the weights
-//     server to source    out_(b-1) / B + C_b, after the last alone  that the server lacks, byte; B bandwidth
+//     source to source    C_b                                        C_b, S_b times of the block on source
+//     and source to server    in_b / B + S_b + K^n W_b / B               server, in_b its input, out_b its
+//     output server to server    S_b + K^n W_b / B                          (of the last: the result), W_b
+//     the weights server to source    out_(b-1) / B + C_b, after the last alone  that the server lacks, byte;
+//     B bandwidth
 //                         out_b / B                                  as last observed
 //
 // A transfer of tensors takes the route's latency besides, and a piece what a run costs before its first
@@ -17,8 +18,8 @@
 // uploads, so only what is worth most a byte is uploaded first. Objective "energy" weighs the same paths by
 // what the source draws: its idle power all the time, computing and radio above it.
 //
-// Mode "all_at_once" is the paper's baseline: everything is one partition, and what runs on the server then is
-// the path with free uploads. Where the server holds everything at the start, both are the optimum.
+// Mode "all_at_once" is the paper's baseline: everything is one partition, and what runs on the server then
+// is the path with free uploads. Where the server holds everything at the start, both are the optimum.
 //
 // Decides anew when a partition has arrived (the partitions stay as they are) and when the bandwidth has
 // changed (the rest is partitioned anew). Queries and uploads share the link, which the paths do not know.
@@ -95,8 +96,7 @@ class BlockChain {
       block.upload = weigh(up.cost(weight_bytes)) - weigh(up.cost(0));
       block.in_up = weigh(up.cost(in_bytes));
       in_bytes = tensor_bytes(problem.graph, problem.wire, layers[end - 1]);
-      block.out_back =
-          weigh(back.cost(end == layers.size() ? result_bytes(problem, exit) : in_bytes));
+      block.out_back = weigh(back.cost(end == layers.size() ? result_bytes(problem, exit) : in_bytes));
       blocks_.push_back(block);
     }
   }
@@ -113,8 +113,7 @@ class BlockChain {
     Path source, server{std::numeric_limits<double>::infinity(), {}};
     for (std::size_t b = 0; b < blocks_.size(); ++b) {
       const Block& block = blocks_[b];
-      const double returned =
-          b == 0 ? source_run_ : server.cost + blocks_[b - 1].out_back + source_run_;
+      const double returned = b == 0 ? source_run_ : server.cost + blocks_[b - 1].out_back + source_run_;
       const double here = b == 0 ? source_run_ : source.cost;
       const double sent = source.cost + block.in_up + server_run_;
       Path next_source = b > 0 && returned < here ? server : source;
@@ -139,7 +138,8 @@ class BlockChain {
     std::vector<std::size_t> last_reader(layers.size() + 1, 0);
     for (std::size_t i = 0; i < layers.size(); ++i) {
       for (const LayerId input : graph.layer(layers[i]).inputs) {
-        const auto producer = input == kInput ? 0 : std::ranges::lower_bound(layers, input) - layers.begin() + 1;
+        const auto producer =
+            input == kInput ? 0 : std::ranges::lower_bound(layers, input) - layers.begin() + 1;
         last_reader[static_cast<std::size_t>(producer)] = i;
       }
     }
@@ -277,30 +277,29 @@ const bool registered = register_policy(
      .source = "Jeong et al., IONN, SoCC 2018",
      .about =
          "Decides in which order the layers' weights are uploaded to a server that has none: shortest paths "
-         "through source and server, with uploads that count less and less, give one partition after another. "
+         "through source and server, with uploads that count less and less, give one partition after "
+         "another. "
          "Queries run on the server what has arrived. Decided anew when the bandwidth changes.",
-     .parameters = {{.name = "K",
-                     .type = "number",
-                     .standard = 0.5,
-                     .about = "what an upload counts less with each pass, above 0, below 1"},
-                    {.name = "floor",
-                     .type = "number",
-                     .standard = 0.01,
-                     .about = "passes go on while K^n is no less"},
-                    {.name = "mode",
-                     .type = "string",
-                     .standard = "incremental",
-                     .about = "how weights are uploaded; all_at_once: the whole model in one go",
-                     .choices = {"incremental", "all_at_once"}},
-                    {.name = "objective",
-                     .type = "string",
-                     .standard = "latency",
-                     .about = "what the paths minimise",
-                     .choices = {"latency", "energy"}},
-                    {.name = "server",
-                     .type = "string",
-                     .standard = "",
-                     .about = "host of the rest; empty: the best reachable one of tier cloud or edge"}},
+     .parameters =
+         {{.name = "K",
+           .type = "number",
+           .standard = 0.5,
+           .about = "what an upload counts less with each pass, above 0, below 1"},
+          {.name = "floor", .type = "number", .standard = 0.01, .about = "passes go on while K^n is no less"},
+          {.name = "mode",
+           .type = "string",
+           .standard = "incremental",
+           .about = "how weights are uploaded; all_at_once: the whole model in one go",
+           .choices = {"incremental", "all_at_once"}},
+          {.name = "objective",
+           .type = "string",
+           .standard = "latency",
+           .about = "what the paths minimise",
+           .choices = {"latency", "energy"}},
+          {.name = "server",
+           .type = "string",
+           .standard = "",
+           .about = "host of the rest; empty: the best reachable one of tier cloud or edge"}},
      .watches_bandwidth = true,
      .watches_weights = true},
     make<Ionn>);
