@@ -49,6 +49,8 @@ const Counted kCounted[] = {
     {"resnet101", 44654608, 7.5702e9, kNetscope},
     {"resnet152", 60344387, 11.2825e9, kNetscope},
     {"mobilenet_v1", 4209088, 0.5687e9, kNetscope},
+    // mobilenet_v1's, 1,000 of the classifier's bias, 4 * 10,944 + 27 of 27 normalisations of 10,944 channels
+    {"mobilenet_v1_caffe", 4253891, 0.5687e9, kNetscope},
     {"mobilenet_v2", 3504872, 0.3e9, kTorchvision},
     // 59 words * 128 numbers * 128 filters * (1 + 3 + 5), fc 384 * 10
     {"textcnn", 151690, 8703744, kPencil},
@@ -277,6 +279,22 @@ TEST_CASE("workloads: the branches of the graphs") {
   // 3 boxes in 80 x 60, 40 x 30 and 20 x 15 cells.
   CHECK(yolo.layer(yolo.exits()[0].layer).output_shape == Shape{18900, 85});
   CHECK(count(workload("efficientnet_b0"), LayerKind::kMul) == 16);
+}
+
+TEST_CASE("workloads: Inception for 21,841 classes has the sizes and layers that IONN prints") {
+  // Jeong et al., SoCC 2018, Fig. 7, inset table: MB of 2^20 B and layers of what is uploaded for K = 0.5, in
+  // the order of the layers. Their 1.7 MB of modules 5a and 5b reads 16.9 here, by the shapes.
+  const LayerGraph g = workload("inception_21k");
+  CHECK(g.parameters() == 33641638);
+  LayerId next = 0;
+  for (const auto& [layers, mb] : std::vector<std::pair<int, double>>{
+           {76, 5.5}, {23, 3.3}, {124, 11.9}, {23, 5.4}, {63, 16.9}, {1, 85.4}}) {
+    CAPTURE(mb);
+    double bytes = 0;
+    for (int i = 0; i < layers; ++i) bytes += g.layer(next++).weight_bytes;
+    CHECK(std::abs(bytes / 1048576 - mb) < 0.07);
+  }
+  CHECK(next == g.size() - 1);  // and the softmax
 }
 
 TEST_CASE("workloads: BranchyNet's networks") {

@@ -1004,6 +1004,94 @@ def inception_v3():
     return g
 
 
+def caffe_normalised(g, name, channels, kernel, stride=1, padding=0, bias=True, of=None):
+    """A convolution (depthwise where it has no `channels`), and in layers of their own the statistics, scale and shift of
+    batch normalisation, and the ReLU, as Caffe's files have them."""
+    if channels is None:
+        g.depthwise(name, kernel, stride, padding, bias, of)
+    else:
+        g.conv(name, channels, kernel, stride, padding, bias=bias, of=of)
+    channels = g.shapes[name][0]
+    g.batch_norm(f"{name}_bn", affine=False, statistics=True, scale_factor=True)
+    g.affine(f"{name}_scale", channels, channels)
+    return g.relu(f"{name}_relu")
+
+
+def mobilenet_v1_caffe():
+    g = Graph("mobilenet_v1_caffe", "MobileNet 1.0-224 (github.com/shicai/MobileNet-Caffe, mobilenet_deploy.prototxt) with "
+              "the layers of batch normalisation, counting each one's mean, variance and scale factor: 4,253,891 "
+              "parameters", [3, 224, 224])
+    caffe_normalised(g, "conv1", 32, 3, 2, 1, bias=False)
+    names = ["2_1", "2_2", "3_1", "3_2", "4_1", "4_2", *(f"5_{number}" for number in range(1, 7)), "6"]
+    blocks = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]
+    for name, (channels, stride) in zip(names, blocks):
+        caffe_normalised(g, f"conv{name}_dw", None, 3, stride, 1, bias=False)
+        caffe_normalised(g, f"conv{name}_sep", channels, 1, bias=False)
+    g.global_avg_pool("pool6")
+    g.fc("fc7", 1000)
+    g.softmax("prob")
+    return g
+
+
+def inception_21k():
+    g = Graph("inception_21k", "Inception with batch normalisation for the 21,841 classes of ImageNet (github.com/"
+              "jinevening/IONN-client fe55f01, models/InceptionBN-21K/deploy.prototxt), counting each batch "
+              "normalisation's mean, variance and scale factor, and the splits that Caffe adds: 33,641,638 parameters",
+              [3, 224, 224])
+
+    def split(name):
+        return g.move(f"{name}_split", "Split", g.shapes[g.last])
+
+    def branch(name, of, *convs):
+        """Convolutions of (suffix, channels, kernel) or (suffix, channels, kernel, stride)."""
+        for suffix, channels, kernel, *stride in convs:
+            caffe_normalised(g, f"{name}_{suffix}", channels, kernel, *(stride or [1]), kernel // 2, of=of)
+            of = None
+        return g.last
+
+    def module(name, one, three, double, pool, projection):
+        tap = g.last
+        ends = [branch(name, tap, ("1x1", one, 1)),
+                branch(name, tap, ("3x3_reduce", three[0], 1), ("3x3", three[1], 3)),
+                branch(name, tap, ("double_3x3_reduce", double[0], 1), ("double_3x3_0", double[1], 3),
+                       ("double_3x3_1", double[1], 3))]
+        pool(f"{name}_pool", 3, padding=1, ceil=True, of=tap)
+        g.concat(f"{name}_concat", [*ends, branch(name, None, ("proj", projection, 1))])
+
+    def halving_module(name, three, double):
+        tap = g.last
+        ends = [branch(name, tap, ("3x3_reduce", three[0], 1), ("3x3", three[1], 3, 2)),
+                branch(name, tap, ("double_3x3_reduce", double[0], 1), ("double_3x3_0", double[1], 3),
+                       ("double_3x3_1", double[1], 3, 2))]
+        g.concat(f"{name}_concat", [*ends, g.max_pool(f"{name}_pool", 3, 2, ceil=True, of=tap)])
+
+    caffe_normalised(g, "conv1", 96, 7, 2, 3)
+    g.max_pool("pool1", 3, 2, ceil=True)
+    caffe_normalised(g, "conv2red", 128, 1)
+    caffe_normalised(g, "conv2", 288, 3, 1, 1)
+    g.max_pool("pool2", 3, 2, ceil=True)
+    split("pool2")
+    module("3a", 96, (96, 96), (96, 144), g.avg_pool, 48)
+    split("3a")
+    module("3b", 96, (96, 144), (96, 144), g.avg_pool, 96)
+    split("3b")
+    halving_module("3c", (192, 240), (96, 144))
+    split("3c")
+    for name, one, three, double in (("4a", 224, (64, 96), (96, 128)), ("4b", 192, (96, 128), (96, 128)),
+                                     ("4c", 160, (128, 160), (128, 160)), ("4d", 96, (128, 192), (160, 96))):
+        module(name, one, three, double, g.avg_pool, 128)
+        split(name)
+    halving_module("4e", (128, 192), (192, 256))
+    split("4e")
+    module("5a", 352, (192, 320), (160, 224), g.avg_pool, 128)
+    split("5a")
+    module("5b", 352, (192, 320), (192, 224), g.max_pool, 128)
+    g.global_avg_pool("global_pool")
+    g.fc("fc1", 21841)
+    g.softmax("softmax")
+    return g
+
+
 def darknet(g, name, channels, kernel, of=None):
     """Darknet's convolution, whose files hold the statistics of batch normalisation too."""
     return normalised(g, name, channels, kernel, of=of, act="leaky_relu", statistics=True)
@@ -1721,6 +1809,7 @@ OTHERS = [
     lambda: resnet_cifar(20, 269722), lambda: resnet_cifar(32, 464154),
     lambda: resnet_cifar(56, 853018), lambda: resnet_cifar(110, 1727962),
     lambda: squeezenet("1.0"), lambda: squeezenet("1.1"), inception_v3,
+    mobilenet_v1_caffe, inception_21k,
     lambda: yolov2("yolov2"), lambda: yolov2("yolov2_first16", 16),
     lambda: tiny_yolov2("tiny_yolov2", 416), lambda: tiny_yolov2("tiny_yolov2_288", 288),
     lambda: tiny_yolov2("tiny_yolov2_224", 224), alexnet_towers,
