@@ -122,13 +122,15 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
   }
 
   Json energy = Json::object(), radio = Json::object(), bytes = Json::object(), memory = Json::object();
-  Json battery = Json::object(), emptied = Json::object();
+  Json flight = Json::object(), battery = Json::object(), emptied = Json::object();
   double cost_usd = 0;
   for (HostId id = 0; id < platform.host_count(); ++id) {
     const Host& host = platform.host(id);
     const HostMeter& meter = trace.hosts[static_cast<std::size_t>(id)];
-    if (meter.energy_j + meter.radio_energy_j != 0) energy[host.name] = meter.energy_j + meter.radio_energy_j;
+    const double total_j = meter.energy_j + meter.radio_energy_j + meter.flight_energy_j;
+    if (total_j != 0) energy[host.name] = total_j;
     if (meter.radio_energy_j != 0) radio[host.name] = meter.radio_energy_j;
+    if (meter.flight_energy_j != 0) flight[host.name] = meter.flight_energy_j;
     if (std::isfinite(meter.battery_j)) battery[host.name] = meter.battery_j;
     if (std::isfinite(meter.emptied_s)) emptied[host.name] = meter.emptied_s;
     cost_usd += meter.busy_s * host.price_usd_per_s;
@@ -165,6 +167,7 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
           {"measured_s", trace.end_s - trace.measured_from_s},
           {"energy_j", energy},
           {"radio_j", radio},
+          {"flight_j", flight},
           {"battery_j", battery},
           {"emptied_s", emptied},
           {"bytes", bytes},
@@ -247,6 +250,8 @@ static Json common_metrics(const std::vector<Json>& summaries) {
 
 Json aggregate(const std::vector<Json>& summaries) {
   Json out = common_metrics(summaries);
+  if (const Json flight = mean_by_name(summaries, "flight_j"); !flight.empty())
+    out["energy_j"]["flight"] = flight;
   if (const Json left = mean_by_name(summaries, "battery_j"); !left.empty()) {
     out["battery_j"] = {{"per_host", left}};
     out["emptied_s"] = {{"per_host", mean_where_known(summaries, "emptied_s")}};

@@ -24,9 +24,10 @@ Json summarise(const RunSpec& spec, const Trace& trace);
 /// accuracy, and over lost ones of a guess's where the experiment states one; accuracy_in_time: mean over
 /// completed and lost requests, where what is lost or misses its deadline counts 0; energy_j {total,
 /// per_host, radio}, bytes {total, per_link}, memory_bytes {per_host}, cost_usd: means over repetitions. null
-/// where nothing completed or nobody published an accuracy. Where hosts run on batteries also battery_j
-/// {per_host}, the charge left at the end, and emptied_s {per_host}, the date at which one went empty: means
-/// over the repetitions in which it did.
+/// where nothing completed or nobody published an accuracy. Where hosts fly also energy_j {flight}, by host
+/// and part of the others. Where hosts run on batteries also battery_j {per_host}, the charge left at the
+/// end, and emptied_s {per_host}, the date at which one went empty: means over the repetitions in which it
+/// did.
 Json aggregate(const std::vector<Json>& summaries);
 
 }  // namespace cdisim
