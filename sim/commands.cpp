@@ -14,6 +14,7 @@
 #include "sim/report.h"
 #include "sim/resources.h"
 #include "sim/sweep.h"
+#include "sim/uav_models.h"
 
 namespace cdisim {
 
@@ -130,6 +131,8 @@ int validate_command(const std::vector<std::string>& paths) {
         what = fmt::format("calibration, {} profiles", Calibration::load(path).profiles().size());
       } else if (top.has("networks")) {
         what = fmt::format("network catalogue, {} networks", load_networks(path).size());
+      } else if (top.has("rotary_wings")) {
+        what = fmt::format("UAV models, {} environments", load_uav_models(path).environments.size());
       } else if (top.has("devices") && top.has("name")) {
         what = fmt::format("latency model {}", LatencyModel::load(path).name());
       } else if (top.has("devices")) {
@@ -138,7 +141,8 @@ int validate_command(const std::vector<std::string>& paths) {
         throw InputError(
             path,
             "is no experiment (\"policies\"), layer graph (\"layers\"), latency model or device "
-            "catalogue (\"devices\"), network catalogue (\"networks\") or calibration (\"classes\")");
+            "catalogue (\"devices\"), network catalogue (\"networks\"), UAV models (\"rotary_wings\") or "
+            "calibration (\"classes\")");
       }
     }
     print(fmt::format("{}: valid: {}\n", path, what));

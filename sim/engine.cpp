@@ -188,6 +188,7 @@ struct HostState {
   sg4::Host* host = nullptr;
   bool on = true;
   int power_state = 0;
+  double flight_w = 0;
   int busy_cores = 0;
   std::deque<int> queue;                    // waiting jobs
   std::vector<int> running;                 // jobs on cores, or sharing them
@@ -292,6 +293,7 @@ struct Engine::Impl {
       hosts.emplace_back();
       hosts.back().host = made;
       hosts.back().power_state = host.power_state;
+      hosts.back().flight_w = host.flight_w;
       hosts.back().meter.battery_j = host.battery_j;
     }
     carrier_host = zone->get_iface()->create_host("cdisim carriers", 1.0);
@@ -1026,6 +1028,11 @@ struct Engine::Impl {
       case Change::Kind::kPowerState:
         set_power_state(change.target, static_cast<int>(change.value));
         break;
+      case Change::Kind::kFlightPower:
+        meter(change.target);
+        hosts[at(change.target)].flight_w = change.value;
+        watch_battery(change.target);
+        break;
     }
     handlers.changed(change);
   }
@@ -1040,14 +1047,15 @@ struct Engine::Impl {
     state.meter.energy_j += power.processor_w * span;
     if (!state.running.empty()) state.meter.busy_s += span;
     state.meter.radio_energy_j += power.radio_w * span;
+    state.meter.flight_energy_j += power.flight_w * span;
     if (has_battery(id))
       state.meter.battery_j = std::max(0.0, state.meter.battery_j - power.total_w() * span);
     state.metered_to = now;
   }
 
   struct Power {
-    double processor_w = 0, radio_w = 0;
-    double total_w() const { return processor_w + radio_w; }
+    double processor_w = 0, radio_w = 0, flight_w = 0;
+    double total_w() const { return processor_w + radio_w + flight_w; }
   };
 
   // What a host draws now.
@@ -1067,7 +1075,8 @@ struct Engine::Impl {
                 load == 0 ? power.idle_w : power.epsilon_w + load * (power.all_cores_w - power.epsilon_w),
             .radio_w = silent ? host.radio.idle_w
                               : (state.sending > 0 ? host.radio.tx_w : 0) +
-                                    (state.receiving > 0 ? host.radio.rx_w : 0)};
+                                    (state.receiving > 0 ? host.radio.rx_w : 0),
+            .flight_w = state.flight_w};
   }
 
   // Of a battery that cannot give all of it, what it has left.

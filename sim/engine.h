@@ -29,11 +29,11 @@ struct Completion {
 
 /// A change of the platform in the course of a run.
 struct Change {
-  enum class Kind { kBandwidth, kLinkState, kHostState, kPowerState };
+  enum class Kind { kBandwidth, kLinkState, kHostState, kPowerState, kFlightPower };
   double date_s = 0;
   Kind kind = Kind::kBandwidth;
   int target = 0;    ///< LinkId or HostId
-  double value = 0;  ///< byte/s; 0 off, 1 on; index of the power state
+  double value = 0;  ///< byte/s; 0 off, 1 on; index of the power state; W
   int trace = -1;    ///< the bandwidth trace that this is a step of, for the caller to know again
 };
 
@@ -55,6 +55,7 @@ struct HostMeter {
   double busy_s = 0;                                           ///< time with at least one busy core
   double battery_j = std::numeric_limits<double>::infinity();  ///< charge left; infinite: has no battery
   double emptied_s = std::numeric_limits<double>::infinity();  ///< date at which it went empty, if it did
+  double flight_energy_j = 0;
 };
 
 /// Processors, links and time. Two halves serve them: what shares nothing has a closed form and runs on

@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <set>
 
 #include "sim/error.h"
+#include "sim/mobility.h"
+#include "sim/radio.h"
 #include "sim/resources.h"
 
 namespace cdisim {
@@ -114,10 +117,30 @@ double read_bandwidth(const JsonReader& reader) {
   return bandwidth;
 }
 
+RadioTrace read_radio_trace(const JsonReader& reader, const Platform& platform, const Mobility& mobility,
+                            const UavModels& models) {
+  const auto motion = [&](const char* key) -> const Motion& {
+    const JsonReader name = reader.at(key);
+    const auto found = mobility.motions.find(read_host(name, name.string(), platform));
+    if (found == mobility.motions.end()) name.fail("\"mobility\" does not say where this host is");
+    return found->second;
+  };
+  const Motion &from = motion("from"), &to = motion("to");
+  return radio_trace(read_radio(reader, models), from, to, mobility.step_s, mobility.length_s);
+}
+
 void read_links(const JsonReader& reader, Platform& platform, RunSpec& spec, const fs::path& folder,
-                std::uint64_t seed) {
+                std::uint64_t seed, const Mobility& mobility, const UavModels& models) {
+  std::vector<std::pair<LinkId, BandwidthTrace>> radio_traces;
   for (const auto& [name, link] : reader.members()) {
     const std::vector<LinkId> ids = read_link(link, name, platform);
+    const auto check_free = [&](const JsonReader& trace) {
+      for (const LinkId id : ids) {
+        const auto is_of = [&](const auto& known) { return known.first == id; };
+        if (std::ranges::any_of(spec.bandwidth_traces, is_of) || std::ranges::any_of(radio_traces, is_of))
+          trace.fail("the link has a trace already");
+      }
+    };
     if (const auto bandwidth = link.find("bandwidth")) {
       for (const LinkId id : ids) platform.set_bandwidth(id, read_bandwidth(*bandwidth));
     }
@@ -129,14 +152,34 @@ void read_links(const JsonReader& reader, Platform& platform, RunSpec& spec, con
       const BandwidthTrace read = read_bandwidth_trace(
           *trace, folder,
           derive_seed(seed, Stream::kBandwidthTrace, static_cast<std::uint64_t>(ids.front())));
+      check_free(*trace);
+      for (const LinkId id : ids) spec.bandwidth_traces.emplace_back(id, read);
+    }
+    if (const auto radio = link.find("radio")) {
+      const RadioTrace read = read_radio_trace(*radio, platform, mobility, models);
+      check_free(*radio);
       for (const LinkId id : ids) {
-        const bool known =
-            std::ranges::any_of(spec.bandwidth_traces, [&](const auto& t) { return t.first == id; });
-        if (known) trace->fail("the link has a trace already");
-        spec.bandwidth_traces.emplace_back(id, read);
+        radio_traces.emplace_back(id, read.bandwidth);
+        for (const auto& [date_s, on] : read.states)
+          spec.changes.push_back({date_s, Change::Kind::kLinkState, id, on ? 1.0 : 0.0});
       }
     }
     link.done();
+  }
+  spec.radio_traces = radio_traces.size();
+  std::ranges::move(radio_traces, std::back_inserter(spec.bandwidth_traces));
+}
+
+// The power of hosts that fly follows their speed.
+void add_flight(const Mobility& mobility, Platform& platform, RunSpec& spec) {
+  for (const auto& [id, wing] : mobility.wings) {
+    const Motion& motion = mobility.motions.at(id);
+    platform.edit_host(id).flight_w = wing.power_w(motion.speed_m_per_s(0));
+    for (double date_s = motion.next_speed_change(0); date_s <= mobility.length_s;
+         date_s = motion.next_speed_change(date_s)) {
+      spec.changes.push_back(
+          {date_s, Change::Kind::kFlightPower, id, wing.power_w(motion.speed_m_per_s(date_s))});
+    }
   }
 }
 
@@ -497,7 +540,15 @@ std::unique_ptr<RunSetup> Experiment::read(const Json& document, const Run& run,
     if (const auto guess = failure->find("guess_accuracy")) spec.guess_accuracy = guess->number(0, 1);
     failure->done();
   }
-  if (const auto links = top.find("links")) read_links(*links, out->platform, spec, folder, seed);
+  UavModels models;
+  Mobility mobility;
+  if (const auto moves = top.find("mobility")) {
+    models = load_uav_models(find_resource(Resource::kUavModels, "uav_models", folder, moves->place()));
+    mobility = read_mobility(*moves, out->platform, models, spec.horizon_s, folder, seed);
+    add_flight(mobility, out->platform, spec);
+  }
+  if (const auto links = top.find("links"))
+    read_links(*links, out->platform, spec, folder, seed, mobility, models);
   if (const auto hosts = top.find("hosts")) read_hosts(*hosts, *out->graph, out->platform, spec);
   if (const auto changes = top.find("changes")) read_changes(*changes, out->platform, spec);
   if (const auto history = top.find("history")) {

@@ -130,14 +130,16 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
 
   Json energy = Json::object(), radio = Json::object(), busy = Json::object(), bytes = Json::object(),
        memory = Json::object();
-  Json battery = Json::object(), emptied = Json::object();
+  Json flight = Json::object(), battery = Json::object(), emptied = Json::object();
   double cost_usd = 0;
   for (HostId id = 0; id < platform.host_count(); ++id) {
     const Host& host = platform.host(id);
     const HostMeter& meter = trace.hosts[static_cast<std::size_t>(id)];
-    if (meter.energy_j + meter.radio_energy_j != 0) energy[host.name] = meter.energy_j + meter.radio_energy_j;
+    const double total_j = meter.energy_j + meter.radio_energy_j + meter.flight_energy_j;
+    if (total_j != 0) energy[host.name] = total_j;
     if (meter.radio_energy_j != 0) radio[host.name] = meter.radio_energy_j;
     if (meter.busy_s != 0) busy[host.name] = meter.busy_s;
+    if (meter.flight_energy_j != 0) flight[host.name] = meter.flight_energy_j;
     if (std::isfinite(meter.battery_j)) battery[host.name] = meter.battery_j;
     if (std::isfinite(meter.emptied_s)) emptied[host.name] = meter.emptied_s;
     cost_usd += meter.busy_s * host.price_usd_per_s;
@@ -176,6 +178,7 @@ Json summarise(const RunSpec& spec, const Trace& trace) {
           {"energy_j", energy},
           {"radio_j", radio},
           {"busy_s", busy},
+          {"flight_j", flight},
           {"battery_j", battery},
           {"emptied_s", emptied},
           {"bytes", bytes},
@@ -295,6 +298,8 @@ Json common_metrics(const std::vector<Json>& summaries) {
 
 Json aggregate(const std::vector<Json>& summaries) {
   Json out = common_metrics(summaries);
+  if (const Json flight = mean_by_name(summaries, "flight_j"); !flight.empty())
+    out["energy_j"]["flight"] = flight;
   if (const Json left = mean_by_name(summaries, "battery_j"); !left.empty()) {
     out["battery_j"] = {{"per_host", left}};
     out["emptied_s"] = {{"per_host", mean_where_known(summaries, "emptied_s")}};

@@ -27,7 +27,8 @@ Json summarise(const RunSpec& spec, const Trace& trace);
 /// phases: for each date of the experiment's "phases" {from_s, completed, latency_s}, of the requests that
 /// arrived from it to the next; energy_j {total, per_host, radio}, busy_s {per_host} (with at least one busy
 /// core), bytes {total, per_link}, memory_bytes {per_host}, cost_usd: means over repetitions. null where
-/// nothing completed or nobody published an accuracy. Where hosts run on batteries also battery_j {per_host},
+/// nothing completed or nobody published an accuracy. Where hosts fly also energy_j {flight}, by host and
+/// part of the others. Where hosts run on batteries also battery_j {per_host},
 /// the charge left at the end, and emptied_s {per_host}, the date at which one went empty: means over the
 /// repetitions in which it did.
 Json aggregate(const std::vector<Json>& summaries);

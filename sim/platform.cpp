@@ -24,7 +24,7 @@ const Names kDisciplines{"fifo", "batch", "shared"};
 const Names kHostProperties{
     "tier",           "device_type",       "profile",     "memory",        "discipline",
     "max_batch",      "max_wait",          "wattage_off", "wattage_radio", "joule_per_byte_radio",
-    "price_per_hour", "wattage_per_state", "battery"};
+    "price_per_hour", "wattage_per_state", "battery",     "wattage_flight"};
 
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
@@ -347,6 +347,7 @@ class PlatformReader {
       host.radio.rx_j_per_byte = joules[1];
       host.has_radio = true;
     }
+    if (const auto* p = find(properties, "wattage_flight")) host.flight_w = parse_number(p->value, p->place);
     if (const auto* p = find(properties, "battery"))
       host.battery_j = parse_positive(p->value, Dimension::kEnergy, p->place);
   }

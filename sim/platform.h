@@ -54,6 +54,7 @@ struct Host {
   double off_w = 0;
   Radio radio;
   bool has_radio = false;
+  double flight_w = 0;  ///< what keeps it in the air while it is on, at the start (property `wattage_flight`)
   /// Charge at the start; infinite: a host that does not run on a battery.
   double battery_j = std::numeric_limits<double>::infinity();
   double price_usd_per_s = 0;  ///< while at least one core is busy (property `price_per_hour`, USD)

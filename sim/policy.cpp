@@ -59,6 +59,10 @@ double Problem::slowdown(HostId host) const {
   return platform.host(host).power_states[0].speed_flop_per_s / state(host).speed_flop_per_s;
 }
 
+double Problem::flight_power_w(HostId host) const {
+  return flight_w.empty() ? platform.host(host).flight_w : flight_w[static_cast<std::size_t>(host)];
+}
+
 namespace {
 
 // What one edge of a plan takes when it has its links to itself, seconds.

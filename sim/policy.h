@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sim/bandwidth_trace.h"
@@ -38,6 +39,10 @@ struct Problem {
   std::span<const double> battery_j = {};   ///< (n_hosts) left now, infinite where there is none; empty: full
   std::span<const double> survival = {};    ///< (n_hosts) probability that a host works, for each try of a
                                             ///< request; empty: all do
+  std::span<const double> flight_w = {};    ///< (n_hosts) as last observed; empty: that at the start
+  /// Where the policy knows_mobility: what the bandwidths of the links that follow from mobility will be, at
+  /// least 1 bit/s while one is out of range; dates count from the start of the run.
+  std::span<const std::pair<LinkId, BandwidthTrace>> future = {};
 
   /// Hosts of a tier that the source can reach and hear from, ascending; the source itself is among them.
   std::vector<HostId> reachable(Tier tier) const;
@@ -50,6 +55,8 @@ struct Problem {
   /// The power state that the host was last seen in, and how much slower than in state 0 it then computes.
   const PowerState& state(HostId host) const;
   double slowdown(HostId host) const;
+  /// What keeps the host in the air, W.
+  double flight_power_w(HostId host) const;
   /// Latency of the route + bytes / smallest bandwidth believed on it; 0 from a host to itself.
   double transfer_s(double bytes, HostId from, HostId to) const;
 };
@@ -120,6 +127,7 @@ struct PolicyFacts {
   bool watches_load = false;       ///< hosts whose power state, and with it their speed, changes
   bool watches_weights = false;    ///< weights that have arrived on a host
   bool knows_arrivals = false;     ///< an offline algorithm: Problem::arrivals_s is filled in
+  bool knows_mobility = false;     ///< knows how hosts will move: Problem::future is filled in
 };
 
 /// Values of a policy's parameters: the experiment's, else the defaults. Checked against the facts when

@@ -24,7 +24,15 @@ class Random {
 };
 
 /// What a stream of random numbers is for. Streams of different purposes never share numbers.
-enum class Stream : std::uint64_t { kArrivals, kPolicy, kBandwidthTrace, kHistory, kExits, kFailures };
+enum class Stream : std::uint64_t {
+  kArrivals,
+  kPolicy,
+  kBandwidthTrace,
+  kHistory,
+  kExits,
+  kFailures,
+  kMobility
+};
 
 /// A seed for the stream of one purpose and number (source, link, ...) derived from the run's seed by
 /// splitmix64.

@@ -28,7 +28,8 @@ constexpr std::array kKinds{KindFacts{"experiment", "experiments", ".json"},
                             KindFacts{"model", "workloads", ".json"},
                             KindFacts{"latency model", "platforms/latency", ".json"},
                             KindFacts{"device catalogue", "platforms", ".json", "hardware"},
-                            KindFacts{"network catalogue", "platforms", ".json", "networks"}};
+                            KindFacts{"network catalogue", "platforms", ".json", "networks"},
+                            KindFacts{"file of UAV models", "platforms", ".json", "uav_models"}};
 
 const KindFacts& facts(Resource kind) {
   return kKinds[static_cast<std::size_t>(kind)];

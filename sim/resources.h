@@ -14,6 +14,7 @@ enum class Resource {
   kLatencyModel,  ///< platforms/latency/NAME.json
   kHardware,      ///< platforms/hardware.json
   kNetworks,      ///< platforms/networks.json
+  kUavModels,     ///< platforms/uav_models.json
 };
 
 /// Finds a file by name: beside the experiment (`beside`, its folder, and the root that folder stands in),

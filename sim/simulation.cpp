@@ -116,6 +116,7 @@ class Simulation {
         on_battery_.push_back(static_cast<HostId>(power_state_.size()));
       power_state_.push_back(host.power_state);
       battery_j_.push_back(host.battery_j);
+      flight_w_.push_back(host.flight_w);
     }
     queue_log_.resize(host_on_.size());
     uploaders_.resize(spec.sources.size());
@@ -186,7 +187,9 @@ class Simulation {
             .sources = spec_.sources,
             .arrivals_s = arrivals_s_[source],
             .battery_j = battery_j_,
-            .survival = spec_.survival};
+            .survival = spec_.survival,
+            .flight_w = flight_w_,
+            .future = std::span(spec_.bandwidth_traces).last(facts_.knows_mobility ? spec_.radio_traces : 0)};
   }
 
   // All dates at which requests of a source will arrive; none of a closed loop, whose dates follow from its
@@ -828,6 +831,9 @@ class Simulation {
         power_state_[target] = static_cast<int>(change.value);
         if (facts_.watches_load) observe_all(Observation::Kind::kLoad);
         break;
+      case Change::Kind::kFlightPower:
+        flight_w_[target] = change.value;
+        break;
       case Change::Kind::kLinkState:
         link_on_[target] = change.value != 0;
         if (facts_.watches_platform) observe_all(Observation::Kind::kPlatform);
@@ -846,6 +852,7 @@ class Simulation {
   std::vector<double> bandwidth_;
   std::vector<char> link_on_, host_on_;
   std::vector<int> power_state_;
+  std::vector<double> flight_w_;
   std::vector<HostId> on_battery_;  // hosts with a battery
   std::vector<double> battery_j_;   // (n_hosts) when a policy was last asked
   std::deque<Change> unseen_;

@@ -36,6 +36,7 @@ struct RunSpec {
   std::optional<std::int64_t> requests;  ///< or when this many, over all sources, have ended
   std::vector<Change> changes;
   std::vector<std::pair<LinkId, BandwidthTrace>> bandwidth_traces;
+  std::size_t radio_traces = 0;         ///< how many of these, the last ones, follow from mobility
   std::vector<BandwidthTrace> history;  ///< what policies may learn from beforehand
   int retries =
       0;  ///< times that a request that a failure lost starts again, where its plan has no fallbacks

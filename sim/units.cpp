@@ -34,6 +34,7 @@ constexpr std::array kSpeed{Unit{"f", 1},    Unit{"kf", 1e3},  Unit{"Mf", 1e6},
 constexpr std::array kPower{Unit{"W", 1}, Unit{"mW", 1e-3}, Unit{"kW", 1e3}};
 constexpr std::array kEnergy{Unit{"J", 1}, Unit{"mJ", 1e-3}, Unit{"kJ", 1e3}, Unit{"Wh", 3600},
                              Unit{"kWh", 3.6e6}};
+constexpr std::array kFrequency{Unit{"Hz", 1}, Unit{"kHz", 1e3}, Unit{"MHz", 1e6}, Unit{"GHz", 1e9}};
 
 std::span<const Unit> units(Dimension dimension) {
   switch (dimension) {
@@ -49,6 +50,8 @@ std::span<const Unit> units(Dimension dimension) {
       return kPower;
     case Dimension::kEnergy:
       return kEnergy;
+    case Dimension::kFrequency:
+      return kFrequency;
   }
   return {};
 }
@@ -73,6 +76,8 @@ std::span<const Unit> printed_units(Dimension dimension) {
       return power;
     case Dimension::kEnergy:
       return energy;
+    case Dimension::kFrequency:
+      return kFrequency;
   }
   return {};
 }

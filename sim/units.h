@@ -13,6 +13,7 @@ enum class Dimension {
   kSpeed,      ///< flop/s
   kPower,      ///< W
   kEnergy,     ///< J
+  kFrequency,  ///< Hz
 };
 
 /// Parses what people write in JSON and XML: "8Mbps", "10ms", "2.5W", "1GiB", "38.4Gf". The unit is required

@@ -244,6 +244,7 @@ TEST_CASE("platform: mistakes name file, line, value and valid choices") {
       {property("price_per_hour", "3 USD"), "must be a plain number"},
       {property("battery", "9"), "line 3: battery: \"9\" has no unit; valid: J, mJ, kJ, Wh, kWh"},
       {property("battery", "0Wh"), "must be positive"},
+      {property("wattage_flight", "100W"), "must be a plain number"},
       {property("discipline", "fifi"),
        "discipline: \"fifi\" is unknown; valid: fifo, batch, shared; did you mean \"fifo\"?"},
       {property("max_batch", "2"), "max_batch: is for discipline \"batch\" only"},

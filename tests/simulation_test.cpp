@@ -150,7 +150,8 @@ Json to_json(const Trace& trace) {
         {static_cast<int>(i.kind), i.resource, i.request, i.piece, i.start_s, i.end_s});
   }
   for (const HostMeter& h : trace.hosts)
-    out["hosts"].push_back({h.energy_j, h.radio_energy_j, h.busy_s, h.battery_j, h.emptied_s});
+    out["hosts"].push_back(
+        {h.energy_j, h.radio_energy_j, h.busy_s, h.battery_j, h.emptied_s, h.flight_energy_j});
   out["link_bytes"] = trace.link_bytes;
   out["uploads"] = trace.uploads;
   out["evictions"] = trace.evictions;
@@ -172,7 +173,7 @@ Trace from_json(const Json& json) {
   for (const Json& i : json["intervals"]) {
     out.intervals.push_back({static_cast<Interval::Kind>(i[0].get<int>()), i[1], i[2], i[3], i[4], i[5]});
   }
-  for (const Json& h : json["hosts"]) out.hosts.push_back({h[0], h[1], h[2], h[3], h[4]});
+  for (const Json& h : json["hosts"]) out.hosts.push_back({h[0], h[1], h[2], h[3], h[4], h[5]});
   out.link_bytes = json["link_bytes"].get<std::vector<double>>();
   out.uploads = json["uploads"];
   out.evictions = json["evictions"];
@@ -220,6 +221,7 @@ std::string difference(const Trace& a, const Trace& b) {
     const HostMeter &x = a.hosts[i], &y = b.hosts[i];
     if (!near(x.energy_j, y.energy_j)) return "energy of host " + std::to_string(i);
     if (!near(x.radio_energy_j, y.radio_energy_j)) return "radio of host " + std::to_string(i);
+    if (!near(x.flight_energy_j, y.flight_energy_j)) return "flight energy of host " + std::to_string(i);
     if (!near(x.busy_s, y.busy_s)) return "busy time of host " + std::to_string(i);
     // Infinite ones are equal.
     if (x.battery_j != y.battery_j && !near(x.battery_j, y.battery_j))
@@ -1308,6 +1310,60 @@ TEST_CASE(
   CHECK(m["requests"] == Json({{"arrived", 4}, {"completed", 1}, {"lost", 2}, {"in_flight", 1}}));
   CHECK(m["battery_j"]["per_host"] == Json({{"server", 0.0}}));
   CHECK(m["emptied_s"]["per_host"]["server"].get<double>() == exactly(3.61));
+}
+
+TEST_CASE("simulation: what keeps a host in the air is metered apart and drawn from its battery") {
+  // 96.9 W until 2, then 18.9. Computing until 2 draws 3.1 W, 1.1 W after that: 200 J, then 20 W for 15 s.
+  Case c(pencil(), two_layers(), kDevice, plan_of({{{0, 1}, kDevice}}));
+  c.platform.edit_host(kDevice).flight_w = 96.9;
+  c.platform.edit_host(kDevice).battery_j = 500;
+  c.arrive({0});
+  c.spec.horizon_s = 30;
+  c.spec.changes = {{2, Change::Kind::kFlightPower, kDevice, 18.9}};
+  Trace t = run(c);
+  CHECK(t.hosts[kDevice].emptied_s == exactly(17));
+  CHECK(t.hosts[kDevice].flight_energy_j == exactly(2 * 96.9 + 15 * 18.9));
+  CHECK(t.hosts[kDevice].energy_j == exactly(2 * 3 + 15));
+  CHECK(t.hosts[kServer].flight_energy_j == 0);
+  c.spec.platform = &c.platform;
+  c.spec.graph = &c.graph;
+  const Json m = aggregate({summarise(c.spec, t)});
+  CHECK(m["energy_j"]["per_host"]["device"].get<double>() == exactly(500));
+  CHECK(m["energy_j"]["flight"] == Json({{"device", t.hosts[kDevice].flight_energy_j}}));
+  // On the ground it is off.
+  c.platform.edit_host(kDevice).battery_j = std::numeric_limits<double>::infinity();
+  c.spec.changes = {{2, Change::Kind::kHostState, kDevice, 0}, {20, Change::Kind::kHostState, kDevice, 1}};
+  CHECK(run(c).hosts[kDevice].flight_energy_j == exactly(12 * 96.9));
+}
+
+TEST_CASE("simulation: policies see what flying takes, and only some how hosts will move") {
+  // It goes away where it knows that the link, which has 1 MB/s now, will have 2 MB/s from 0.001 on.
+  class Seer : public Policy {
+   public:
+    Plan plan(const Problem& problem) override {
+      const bool fast = !problem.future.empty() && problem.future.back().first == kNet &&
+                        problem.future.back().second.at(1) == 2e6 && problem.future.size() == 1;
+      return plan_of({{{0, 1}, fast ? kServer : kDevice}});
+    }
+    std::optional<Plan> replan(const Problem& problem, const Observation&) override {
+      if (problem.flight_power_w(kDevice) != 7) throw std::logic_error("another power");
+      return std::nullopt;
+    }
+  };
+  Case c(pencil(), two_layers(), kDevice, plan_of({}));
+  c.make_policy = [] { return std::make_unique<Seer>(); };
+  c.facts.watches_arrivals = true;
+  c.arrive({1});
+  c.spec.changes = {{0.5, Change::Kind::kFlightPower, kDevice, 7}};
+  c.spec.bandwidth_traces = {
+      {kNet, {.start_s = {0, 0.001}, .bandwidth_bytes_per_s = {1e6, 2e6}, .length_s = 1, .repeat = false}}};
+  c.spec.radio_traces = 1;
+  CHECK(latency(run(c)) == exactly(2));
+  c.facts.knows_mobility = true;
+  CHECK(latency(run(c)) == exactly(0.01 + 0.1 + 0.2 + 0.01));
+  // A trace that follows from no motion is nothing that one could know.
+  c.spec.radio_traces = 0;
+  CHECK(latency(run(c)) == exactly(2));
 }
 
 TEST_CASE("simulation: policies see batteries, and the host that one switches off") {

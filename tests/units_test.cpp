@@ -31,7 +31,8 @@ TEST_CASE("units: what people write becomes SI") {
       {"2.5W", Dimension::kPower, 2.5},           //
       {"300mW", Dimension::kPower, 0.3},          //
       {"1kWh", Dimension::kEnergy, 3.6e6},        // 1000 W x 3600 s
-      {"0s", Dimension::kTime, 0},                //
+      {"2.4GHz", Dimension::kFrequency, 2.4e9},
+      {"0s", Dimension::kTime, 0},  //
   };
   for (const Good& good : table) {
     INFO(good.text);

@@ -309,9 +309,7 @@ def imagenet_classifier(g):
     g.softmax("prob")
 
 
-def alexnet():
-    g = Graph("alexnet", "BVLC AlexNet (Caffe's models/bvlc_alexnet/deploy.prototxt; convolutions 2, 4 and 5 in two "
-              "groups, as in Krizhevsky et al., NIPS 2012): 60,965,224 parameters, 724,406,816 MACs", [3, 227, 227])
+def alexnet_features(g):
     g.conv("conv1", 96, 11, stride=4)
     g.relu("relu1")
     g.lrn("norm1", 5)
@@ -327,8 +325,28 @@ def alexnet():
     g.conv("conv5", 256, 3, padding=1, groups=2)
     g.relu("relu5")
     g.max_pool("pool5", 3, 2, ceil=True)
+
+
+def alexnet():
+    g = Graph("alexnet", "BVLC AlexNet (Caffe's models/bvlc_alexnet/deploy.prototxt; convolutions 2, 4 and 5 in two "
+              "groups, as in Krizhevsky et al., NIPS 2012): 60,965,224 parameters, 724,406,816 MACs", [3, 227, 227])
+    alexnet_features(g)
     imagenet_classifier(g)
     g.table_1("AlexNet", 60965224, 233, 0.7, PRINTED_MACS)
+    return g
+
+
+def alexnet_early_exit():
+    g = Graph("alexnet_early_exit", "alexnet with an exit behind pool2, assumed: the mean of each channel and one fully "
+              "connected layer", [3, 227, 227])
+    alexnet_features(g)
+    imagenet_classifier(g)
+    g.avg_pool("early_pool", 13, of="pool2")
+    g.fc("early_fc", 1000)
+    g.softmax("early_prob")
+    assumed = "assumed: of a task with fewer classes than ImageNet, such as following one vehicle"
+    g.exit("early", "early_prob", 0.75, assumed)
+    g.exit("full", "prob", 0.9, assumed)
     return g
 
 
@@ -1797,7 +1815,7 @@ TABLE_1 = [
     lambda: recurrent("lstm", True, ("BiLSTM", 2760000, 10.49, 8.86)),
 ]
 OTHERS = [
-    branchy_alexnet, branchynet_alexnet, branchy_lenet, lenet5, disabato_cnn, overfeat, pix2pix, nin,
+    alexnet_early_exit, branchy_alexnet, branchynet_alexnet, branchy_lenet, lenet5, disabato_cnn, overfeat, pix2pix, nin,
     nin_imagenet,
     lambda: vgg(11, 132863336), vgg16_cifar,
     lambda: resnet_torchvision(18, "resnet18", 11689512),
