@@ -43,6 +43,7 @@
 #include <utility>
 
 #include "policies/shared/chain.h"
+#include "policies/shared/costs.h"
 #include "policies/shared/hosts.h"
 #include "sim/error.h"
 #include "sim/policy.h"
@@ -60,11 +61,13 @@ class User {
  public:
   User(const Problem& problem, HostId server, int units) {
     const int exit = deepest_exit(problem);
-    const std::span<const LayerId> layers = problem.graph.exit_layers(exit);
     for (const Estimate& cost : chain_costs(problem, exit, problem.source, server))
       whole_s_.push_back(cost.latency_s);
-    for (std::size_t k = 0; k <= layers.size(); ++k)
-      server_s_.push_back(problem.compute_s(layers.subspan(k), server) * problem.slowdown(server));
+    // Of the layers behind each cut.
+    const PieceTimes times = piece_times(problem, problem.graph.exit_layers(exit), server);
+    server_s_.assign(whole_s_.size(), 0);
+    double sum_s = times.run_s;
+    for (std::size_t k = times.layer_s.size(); k-- > 0;) server_s_[k] = sum_s += times.layer_s[k];
     for (int f = 0; f <= units; ++f) shares_.push_back(share_of(f, units, problem.platform.host(server)));
   }
 
@@ -235,7 +238,7 @@ class IaoMultiuser : public Policy {
 
 const bool registered = register_policy(
     {.name = "iao_multiuser",
-     .title = "cuts and shares of one edge server for all sources, for the least largest latency",
+     .title = "cuts and shares of one edge server for all sources, least largest latency",
      .source = "Tang et al., arXiv 2007.09072, 2020",
      .about =
          "Cuts every source's chain and divides the units of an edge server among the sources so that the "

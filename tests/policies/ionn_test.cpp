@@ -163,7 +163,7 @@ TEST_CASE("ionn: branches between two layers on every path make one block") {
 TEST_CASE("ionn: shortest paths are the best of all placements of blocks") {
   Random random(71);
   int compared = 0, several = 0;
-  for (int trial = 0; trial < 400; ++trial) {
+  for (int trial = 0; trial < 200; ++trial) {
     CAPTURE(trial);
     Scene s = random_scene(random, trial % 2 == 0);
     // Every third with the random model, the others with times that uploads are worth.
@@ -278,7 +278,7 @@ TEST_CASE("ionn: shortest paths are the best of all placements of blocks") {
     ++compared;
     several += expected.size() > 1;
   }
-  MESSAGE(compared, " of 400 compared, ", several, " with several partitions");
+  MESSAGE(compared, " of 200 compared, ", several, " with several partitions");
   CHECK(compared >= 100);
   CHECK(several >= 20);
 }
