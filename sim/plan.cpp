@@ -357,24 +357,24 @@ std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire
   return edges;
 }
 
-std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& plan) {
-  std::map<HostId, double> held, activations;
-  std::map<std::pair<HostId, LayerId>, std::vector<Range>> weights;  // of layers in parts, those held
+namespace {
+
+// Weights or state that a plan's pieces hold on each host, each once.
+std::map<HostId, double> held_bytes(const LayerGraph& graph, const Plan& plan, double Layer::*bytes) {
+  std::map<HostId, double> held;
+  std::map<std::pair<HostId, LayerId>, std::vector<Range>> in_parts;
   for (const Piece& piece : plan.pieces) {
     for (const LayerId id : piece.layers) {
       const Region* part = piece.parts.empty() ? nullptr : part_of(piece, id);
-      const LayerCosts costs = part == nullptr ? graph.costs(id) : part_costs(graph, id, *part);
-      const auto dimension = weight_dimension(graph, id);
       if (part == nullptr) {
-        held[piece.host] += costs.weight_bytes + costs.state_bytes;
+        held[piece.host] += graph.layer(id).*bytes;
       } else {
-        weights[{piece.host, id}].push_back(dimension ? (*part)[*dimension] : Range{0, 1});
+        const auto dimension = weight_dimension(graph, id);
+        in_parts[{piece.host, id}].push_back(dimension ? (*part)[*dimension] : Range{0, 1});
       }
-      double& largest = activations[piece.host];
-      largest = std::max(largest, costs.input_bytes + costs.output_bytes);
     }
   }
-  for (auto& [where, ranges] : weights) {
+  for (auto& [where, ranges] : in_parts) {
     const auto& [host, id] = where;
     std::ranges::sort(ranges);
     int covered = 0, up_to = 0;
@@ -382,13 +382,32 @@ std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& 
       covered += std::max(0, range.end - std::max(range.begin, up_to));
       up_to = std::max(up_to, range.end);
     }
-    const Layer& layer = graph.layer(id);
     const auto dimension = weight_dimension(graph, id);
-    const double extent = dimension ? layer.output_shape[*dimension] : 1;
-    held[host] += (layer.weight_bytes + layer.state_bytes) * covered / extent;
+    const double extent = dimension ? graph.layer(id).output_shape[*dimension] : 1;
+    held[host] += graph.layer(id).*bytes * covered / extent;
   }
-  for (const auto& [host, bytes] : activations) held[host] += bytes;
   return held;
+}
+
+}  // namespace
+
+std::map<HostId, double> plan_weight_bytes(const LayerGraph& graph, const Plan& plan) {
+  return held_bytes(graph, plan, &Layer::weight_bytes);
+}
+
+std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& plan) {
+  std::map<HostId, double> out = plan_weight_bytes(graph, plan), activations;
+  for (const Piece& piece : plan.pieces) {
+    for (const LayerId id : piece.layers) {
+      const Region* part = piece.parts.empty() ? nullptr : part_of(piece, id);
+      const LayerCosts costs = part == nullptr ? graph.costs(id) : part_costs(graph, id, *part);
+      double& largest = activations[piece.host];
+      largest = std::max(largest, costs.input_bytes + costs.output_bytes);
+    }
+  }
+  for (const auto& [host, bytes] : held_bytes(graph, plan, &Layer::state_bytes)) out[host] += bytes;
+  for (const auto& [host, bytes] : activations) out[host] += bytes;
+  return out;
 }
 
 void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,

@@ -136,5 +136,7 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
 /// Bytes that a plan keeps on each host: weights and state of its pieces, each once, plus the largest input +
 /// output of their layers; of layers in parts those of the parts.
 std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& plan);
+/// The weights among them.
+std::map<HostId, double> plan_weight_bytes(const LayerGraph& graph, const Plan& plan);
 
 }  // namespace cdisim

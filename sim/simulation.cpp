@@ -244,9 +244,7 @@ class Simulation {
   void set_memory_aside(const Plan& plan) {
     if (spec_.weights_at_start.empty()) return;
     std::map<HostId, double> bytes = plan_memory_bytes(*spec_.graph, plan);
-    for (const Piece& piece : plan.pieces) {
-      for (const LayerId id : piece.layers) bytes[piece.host] -= spec_.graph->layer(id).weight_bytes;
-    }
+    for (const auto& [host, weights] : plan_weight_bytes(*spec_.graph, plan)) bytes[host] -= weights;
     for (const auto& [host, aside] : bytes) {
       if (weights_.tracks(host)) weights_.set_aside(host, aside);
     }
