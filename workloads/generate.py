@@ -211,9 +211,12 @@ class Graph:
 
     # ---- the file ----
 
-    def exit(self, name, layer, accuracy=None, accuracy_source=None, accuracy_without=()):
-        """accuracy_without: (names of layers that are not computed, accuracy) pairs, of the accuracy_source."""
+    def exit(self, name, layer, accuracy=None, accuracy_source=None, accuracy_without=(), rate=None, rate_source=None):
+        """accuracy_without: (names of layers that are not computed, accuracy) pairs, of the accuracy_source; rate:
+        share of the inputs that stop here."""
         known = {} if accuracy is None else {"accuracy": accuracy, "accuracy_source": accuracy_source}
+        if rate is not None:
+            known |= {"rate": rate, "rate_source": rate_source}
         if accuracy_without:
             known["accuracy_without"] = [{"absent": list(absent), "accuracy": value}
                                          for absent, value in accuracy_without]
@@ -309,7 +312,7 @@ def imagenet_classifier(g):
     g.softmax("prob")
 
 
-def alexnet_features(g):
+def alexnet_stem(g):
     g.conv("conv1", 96, 11, stride=4)
     g.relu("relu1")
     g.lrn("norm1", 5)
@@ -318,6 +321,9 @@ def alexnet_features(g):
     g.relu("relu2")
     g.lrn("norm2", 5)
     g.max_pool("pool2", 3, 2, ceil=True)
+
+
+def alexnet_rest(g):
     g.conv("conv3", 384, 3, padding=1)
     g.relu("relu3")
     g.conv("conv4", 384, 3, padding=1, groups=2)
@@ -330,7 +336,8 @@ def alexnet_features(g):
 def alexnet():
     g = Graph("alexnet", "BVLC AlexNet (Caffe's models/bvlc_alexnet/deploy.prototxt; convolutions 2, 4 and 5 in two "
               "groups, as in Krizhevsky et al., NIPS 2012): 60,965,224 parameters, 724,406,816 MACs", [3, 227, 227])
-    alexnet_features(g)
+    alexnet_stem(g)
+    alexnet_rest(g)
     imagenet_classifier(g)
     g.table_1("AlexNet", 60965224, 233, 0.7, PRINTED_MACS)
     return g
@@ -339,7 +346,8 @@ def alexnet():
 def alexnet_early_exit():
     g = Graph("alexnet_early_exit", "alexnet with an exit behind pool2, assumed: the mean of each channel and one fully "
               "connected layer", [3, 227, 227])
-    alexnet_features(g)
+    alexnet_stem(g)
+    alexnet_rest(g)
     imagenet_classifier(g)
     g.avg_pool("early_pool", 13, of="pool2")
     g.fc("early_fc", 1000)
@@ -1431,6 +1439,62 @@ def disabato_cnn():
     return g
 
 
+def disabato_alexnet_exit():
+    g = Graph("disabato_alexnet_exit", "AlexNet with one early exit of Disabato, Roveri, Alippi, Distributed deep "
+              "convolutional neural networks for the Internet-of-Things, arXiv 1908.01656 (github.com/simdis/"
+              "distributedCNNs, samples.py): BVLC AlexNet, whose list of layers there ends with fc7, and a classifier "
+              "behind conv2, rebuilt from its multiplications and weights", [3, 227, 227])
+    alexnet_stem(g)
+    trunk = g.last
+    g.fc("exit_fc1", 128)
+    g.relu("exit_relu1")
+    g.fc("exit_fc2", 65)
+    g.last = trunk
+    alexnet_rest(g)
+    for number in (6, 7):
+        g.fc(f"fc{number}", 4096)
+        g.relu(f"relu{number}")
+    rates = "samples.py: 77.2 % of the inputs leave early"
+    g.exit("early", "exit_fc2", rate=0.772, rate_source=rates)
+    g.exit("full", "relu7", rate=0.228, rate_source=rates)
+    return g
+
+
+GOEL = "Goel, Tung, Hu, Thiruvathukal, Davis, Lu, ASP-DAC 2022"
+
+
+def goel_cifar10():
+    g = Graph("goel_cifar10", f"The hierarchy for CIFAR-10 of {GOEL}, Fig. 2: a root with children d1, d2, d3 and "
+              "grandchildren d4, d5. Layers stand in for its small DNNs (assumed), whose times are a latency model's; "
+              "over 16 Mbit/s what root and d2 put out takes the times of Fig. 2b", [3, 32, 32])
+
+    def leaf(name, of):
+        g.global_avg_pool(f"{name}_pool", of=of)
+        g.fc(name, 10)
+
+    g.conv("root", 70, 3, stride=3)
+    g.conv("d2", 100, 3, padding=1)
+    leaf("d1", "root")
+    leaf("d3", "root")
+    leaf("d4", "d2")
+    leaf("d5", "d2")
+    g.softmax("prob")
+    for name, layer in (("d2", "d2"), ("d1", "d1"), ("d3", "d3"), ("d4", "d4"), ("d5", "prob")):
+        g.exit(name, layer, rate=0.2, rate_source="Fig. 2b: rate of use, less those of the children")
+    return g
+
+
+def goel_caltech256():
+    g = Graph("goel_caltech256", f"The hierarchy for CALTECH-256 of {GOEL}, as far as its Table IV tells: a chain of "
+              "three stages, whose operations are those that give the largest of a device with 1 to 3 devices. Layers "
+              "stand in for its small DNNs (assumed), whose times are a latency model's", [3, 224, 224])
+    g.conv("stage1", 64, 16, stride=16)
+    g.conv("stage2", 128, 3, stride=2, padding=1)
+    g.global_avg_pool("stage3_pool")
+    g.fc("stage3", 256)
+    return g
+
+
 def overfeat():
     g = Graph("overfeat", "OverFeat, fast model (Sermanet et al., ICLR 2014, Table 1; 145,920,872 parameters)",
               [3, 231, 231])
@@ -1815,7 +1879,8 @@ TABLE_1 = [
     lambda: recurrent("lstm", True, ("BiLSTM", 2760000, 10.49, 8.86)),
 ]
 OTHERS = [
-    alexnet_early_exit, branchy_alexnet, branchynet_alexnet, branchy_lenet, lenet5, disabato_cnn, overfeat, pix2pix, nin,
+    alexnet_early_exit, branchy_alexnet, branchynet_alexnet, branchy_lenet, lenet5, disabato_cnn, disabato_alexnet_exit,
+    goel_cifar10, goel_caltech256, overfeat, pix2pix, nin,
     nin_imagenet,
     lambda: vgg(11, 132863336), vgg16_cifar,
     lambda: resnet_torchvision(18, "resnet18", 11689512),
