@@ -86,9 +86,9 @@ FILES = {
     "disabato_mesh": (f"{TITLE} of one source and one CNN.", 50, 1,
                       {"orangepi_zero": 0.45, "beaglebone_ai": 0.45, "raspberry_pi_3b_plus": 0.1}, 5, 3, 1),
     "disabato_mesh_exits": (f"{TITLE} of early exits, with fewer units.", 20, 1,
-                            {"stm32h7": 0.5, "raspberry_pi_3b_plus": 0.5}, 5, 3, 39),
+                            {"stm32h7": 0.5, "raspberry_pi_3b_plus": 0.5}, 5, 3, 1),
     "disabato_mesh_sources": (f"{TITLE} of several sources, with fewer units.", 12, 2,
-                              {"orangepi_zero": 0.45, "beaglebone_ai": 0.45, "raspberry_pi_3b_plus": 0.1}, 15, 7.5, 59),
+                              {"orangepi_zero": 0.45, "beaglebone_ai": 0.45, "raspberry_pi_3b_plus": 0.1}, 8, 7.5, 2),
 }
 
 
