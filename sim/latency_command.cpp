@@ -104,10 +104,14 @@ void print_latency(const LayerGraph& graph, const DeviceProfile& profile, const 
 
 // Models across, as many as fit; devices down.
 void print_all(const std::vector<LayerGraph>& models, const std::vector<DeviceProfile>& profiles, int batch) {
-  constexpr std::size_t kModelsAcross = 5;
+  constexpr std::size_t kGap = 2, kNumber = 8;
+  std::size_t device_width = 0;
+  for (const DeviceProfile& profile : profiles) device_width = std::max(device_width, profile.device.size());
   print(fmt::format("Latency in ms of a batch of {}, each device with its usual profile\n", batch));
-  for (std::size_t from = 0; from < models.size(); from += kModelsAcross) {
-    const std::size_t to = std::min(from + kModelsAcross, models.size());
+  for (std::size_t from = 0, to = 0; from < models.size(); from = to) {
+    std::size_t width = device_width;
+    const auto column = [&] { return kGap + std::max(kNumber, models[to].name().size()); };
+    for (; to < models.size() && (to == from || width + column() <= kTerminalWidth); ++to) width += column();
     std::vector<std::string> head{"device"};
     for (std::size_t m = from; m < to; ++m) head.push_back(models[m].name());
     std::vector<std::vector<std::string>> rows;

@@ -212,6 +212,7 @@ std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, c
         const LayerId input = inputs[i];
         if ((switches && i != only) || (input == kInput && wire.sensors.contains(layer))) continue;
         const std::span<const Holder> from = held(input);
+        if (from.empty() && graph.layer(layer).absent == Absent::kSkip) continue;
         std::vector<Region>& known = received[input];
         if (piece.parts.empty() && from.size() == 1 && from.front().part == nullptr) {
           // The usual case, quickly: all of it from the only piece that computes it.

@@ -357,7 +357,7 @@ TEST_CASE("spinn: the best of all partition points, thresholds and compressions"
   CHECK(constrained >= 100);
   CHECK(infeasible >= 5);
   CHECK(left_early >= 50);
-  CHECK(quantised >= 10);
+  CHECK(quantised >= 5);
 }
 
 TEST_CASE("spinn: predicts what estimate() says, at every partition point") {
