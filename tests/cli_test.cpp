@@ -296,6 +296,38 @@ TEST_CASE("cli: arrived is completed and lost and in flight") {
   CHECK(in_flight > 0);
 }
 
+TEST_CASE("cli: no request is forgotten, whatever fails") {
+  // One every 20 ms until 2 s: 100 requests. On the server each sends 4 kB from 10 to 14 ms after its arrival
+  // and computes until 14.25 ms. The device draws 1 W at least, its battery lasts for less than 1 s. The
+  // server's weights take 5.01 s to arrive.
+  const std::string run =
+      R"("/requests": null, "/horizon_s": 2, "/arrivals": {"kind": "periodic", "period": "20ms"})";
+  const std::string tries = R"(, "/on_failure": {"retries": 2, "wait": "5ms"})";
+  const std::map<std::string, std::string> failures{
+      {"link off in mid-transfer",
+       R"(, "/changes": [{"at": "12ms", "link": "net", "state": "off"}, {"at": "1s", "link": "net", "state": "on"}])"},
+      {"host off while it computes",
+       R"(, "/changes": [{"at": "14.1ms", "host": "server", "state": "off"}, {"at": "1s", "host": "server", "state": "on"}])"},
+      {"battery", R"(, "/hosts": {"device": {"battery": "1J"}})"},
+      {"memory", R"(, "/hosts": {"server": {"weights": "none", "memory": "5.01MB"}})"}};
+  const TempFolder folder;
+  for (const auto& [failure, patch] : failures) {
+    for (const bool again : {false, true}) {
+      INFO(failure, again ? ", tried again" : "");
+      write_pencil_run(folder, "{" + run + patch + (again ? tries : "") + "}");
+      const Json results = succeed_json({"e.json"}, folder.path());
+      int unhappy = 0;
+      for (const Json& entry : results["runs"]) {
+        const Json& requests = entry["metrics"]["requests"];
+        const auto count = [&](const char* key) { return requests[key].get<int>(); };
+        CHECK(count("completed") + count("lost") + count("in_flight") == 100);
+        unhappy += count("lost") + count("in_flight");
+      }
+      CHECK(unhappy > 20);  // for a link or a host: those of about 1 s, on the server
+    }
+  }
+}
+
 TEST_CASE("cli: the trace names a row for each host and link that did something") {
   const TempFolder folder;
   write_pencil_run(folder, R"({"/arrivals/clients": 3})");

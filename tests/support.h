@@ -112,7 +112,11 @@ class Running {
     } else {
       setenv("CDISIM_PATH", cdisim_path.c_str(), 1);
     }
+#ifdef CDISIM_SANITIZE
+    constexpr unsigned kLongest_s = 240;
+#else
     constexpr unsigned kLongest_s = 60;
+#endif
     alarm(kLongest_s);  // survives exec
     if (ready) execv(program.c_str(), argv.data());
     _exit(127);
@@ -125,7 +129,9 @@ class Running {
     waitpid(pid_, nullptr, 0);
   }
 
-  pid_t pid() const { return pid_; }
+  pid_t pid() const {
+    return pid_;
+  }
 
   Finished wait() {
     int status = 0;

@@ -34,6 +34,17 @@ struct Scene {
   }
 };
 
+/// Of all policies on all platforms with all models one in so many, so that each policy meets every platform
+/// and, over the platforms, every model: by the numbers of the three.
+inline bool is_drawn(std::size_t policy, std::size_t platform, std::size_t graph) {
+#ifdef CDISIM_SANITIZE
+  constexpr std::size_t kOneIn = 12;
+#else
+  constexpr std::size_t kOneIn = 4;
+#endif
+  return (policy + platform + graph) % kOneIn == 0;
+}
+
 /// Whether each host has the memory for all of the model.
 inline bool every_host_holds(const Platform& platform, const LayerGraph& graph) {
   const int exit = static_cast<int>(graph.exits().size()) - 1;
