@@ -36,7 +36,7 @@
 //     {"name": "dina", "pieces": 2, "matching": "exchange"}
 //
 // Plan's decision: cut, the number of layers in tiles; tiles; helpers, the fog nodes that the user got;
-// swaps.
+// swaps; delay_s, what delay(u) sums up to over the users (uncoordinated: as this user believes).
 //
 // Source: T. Mohammed, C. Joe-Wong, R. Babbar, M. Di Francesco, "Distributed Inference Acceleration with
 // Adaptive DNN Partitioning and Offloading", INFOCOM 2020, doi 10.1109/INFOCOM41043.2020.9155237 (the paper
@@ -82,10 +82,12 @@ class Dina : public Policy {
   Plan plan(const Problem& problem) override {
     seen_.assign(problem.bandwidth_bytes_per_s.begin(), problem.bandwidth_bytes_per_s.end());
     int swaps = 0;
-    const std::vector<Helper> helpers = match(problem, swaps);
+    double delay_s = 0;
+    const std::vector<Helper> helpers = match(problem, swaps, delay_s);
     Plan best = tile(problem, helpers);
     best.decision["helpers"] = static_cast<double>(helpers.size() - 1);
     best.decision["swaps"] = swaps;
+    best.decision["delay_s"] = delay_s;
     return best;
   }
 
@@ -98,7 +100,7 @@ class Dina : public Policy {
   // ---- DINA-O ----
 
   // The device first, then the fog nodes of this user's pieces, ascending.
-  std::vector<Helper> match(const Problem& problem, int& swaps) const {
+  std::vector<Helper> match(const Problem& problem, int& swaps, double& delay_s) const {
     std::vector<HostId> users(problem.sources.begin(), problem.sources.end());
     if (users.empty()) users.push_back(problem.source);
     std::set<HostId> reached;
@@ -173,6 +175,7 @@ class Dina : public Policy {
       }
     }
 
+    delay_s = total_s(matching);
     std::vector<Helper> helpers{{problem.source, 1, 1}};
     for (std::size_t f = 0; f < fogs.size(); ++f) {
       Helper helper{fogs[f], 0, 0};
