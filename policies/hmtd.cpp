@@ -133,7 +133,7 @@ class Hmtd : public Policy {
   }
 
   std::optional<Plan> replan(const Problem& problem, const Observation& observation) override {
-    const bool reachable = is_reachable(problem, observation);
+    const bool reachable = is_reachable(problem, observation, server_);
     const std::vector<double> state = state_of(problem, reachable);
     if (state == depends_on_) return std::nullopt;
     depends_on_ = state;
@@ -155,16 +155,6 @@ class Hmtd : public Policy {
           fmt::format("exit \"{}\" has no accuracy, which policy hmtd needs for a max_error below 1",
                       exit.name));
     }
-  }
-
-  bool is_reachable(const Problem& problem, const Observation& observation) const {
-    if (observation.host_on[static_cast<std::size_t>(server_)] == 0) return false;
-    const auto open = [&](HostId from, HostId to) {
-      return std::ranges::all_of(problem.platform.route(from, to)->links, [&](LinkId link) {
-        return observation.link_on[static_cast<std::size_t>(link)] != 0;
-      });
-    };
-    return open(problem.source, server_) && open(server_, problem.source);
   }
 
   std::vector<double> state_of(const Problem& problem, bool reachable) const {

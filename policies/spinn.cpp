@@ -320,7 +320,7 @@ class Spinn : public Policy {
 
   std::optional<Plan> replan(const Problem& problem, const Observation& observation) override {
     std::vector<char> on;
-    for (const HostId server : servers_) on.push_back(is_on(problem, observation, server) ? 1 : 0);
+    for (const HostId server : servers_) on.push_back(is_reachable(problem, observation, server) ? 1 : 0);
     std::vector<double> state = state_of(problem);
     if (on == on_ && !differs(state)) return std::nullopt;
     seen_ = std::move(state);
@@ -355,17 +355,6 @@ class Spinn : public Policy {
       if (std::abs(state[i] - seen_[i]) > parameters_.number("hysteresis") * seen_[i]) return true;
     }
     return false;
-  }
-  static bool is_on(const Problem& problem, const Observation& observation, HostId server) {
-    if (!observation.host_on.empty() && observation.host_on[static_cast<std::size_t>(server)] == 0)
-      return false;
-    for (const auto& [from, to] : {std::pair(problem.source, server), std::pair(server, problem.source)}) {
-      for (const LinkId link : problem.platform.route(from, to)->links) {
-        if (!observation.link_on.empty() && observation.link_on[static_cast<std::size_t>(link)] == 0)
-          return false;
-      }
-    }
-    return true;
   }
 
   std::vector<Compression> compressions(const Problem& problem) const {

@@ -234,6 +234,8 @@ class Simulation {
     check_plan(*spec_.graph, *spec_.platform, home, spec_.wire, plan, fmt::format("policy {}", facts_.name));
     auto program = std::make_shared<Program>();
     set_memory_aside(plan);
+    check_weights(plan, home);
+    for (const Piece& piece : plan.pieces) any_shares_ = any_shares_ || piece.share.has_value();
     program->bodies = bodies(plan, home, std::vector<bool>(host_on_.size(), true));
     for (Plan& fallback : plan.fallbacks) program->fallbacks.push_back(compile(fallback, source));
     program->plan = std::move(plan);
@@ -248,6 +250,22 @@ class Simulation {
     for (const auto& [host, aside] : bytes) {
       if (weights_.tracks(host)) weights_.set_aside(host, aside);
     }
+  }
+
+  // What waits for weights must not wait forever: they have a way and room.
+  void check_weights(const Plan& plan, HostId home) const {
+    const auto check = [&](HostId host, std::span<const LayerId> layers) {
+      if (!weights_.tracks(host)) return;
+      const std::string& name = spec_.platform->host(host).name;
+      const std::string who = fmt::format("policy {}", facts_.name);
+      if (spec_.platform->route(home, host) == nullptr)
+        throw InputError(who, fmt::format("the weights that \"{}\" lacks have no route from \"{}\"", name,
+                                          spec_.platform->host(home).name));
+      if (!weights_.has_room(host, layers))
+        throw InputError(who, fmt::format("\"{}\" has no room for weights that it is sent", name));
+    };
+    for (const Piece& piece : plan.pieces) check(piece.host, piece.layers);
+    for (const Upload& upload : plan.uploads) check(upload.host, upload.layers);
   }
 
   // By exit; `works`: (n_hosts).
@@ -358,6 +376,7 @@ class Simulation {
 
   // What the plans of all sources grant must be there: called when all of them have decided.
   void grant_shares() {
+    if (!any_shares_) return;
     std::map<HostId, std::map<int, double>> granted;  // by host and source
     std::set<HostId> queued;                          // hosts with pieces in the common queue
     for (std::size_t i = 0; i < programs_.size(); ++i) {
@@ -861,6 +880,7 @@ class Simulation {
   std::vector<std::shared_ptr<Program>> programs_;             // (n_sources)
   std::map<std::tuple<HostId, std::vector<LayerId>, Parts>, std::vector<double>> seconds_;
   std::map<std::pair<HostId, double>, std::vector<double>> coding_seconds_;
+  bool any_shares_ = false;  // some plan grants some
   WeightStore weights_{*spec_.graph, *spec_.platform, spec_.weights_at_start};
   std::vector<Uploader> uploaders_;              // (n_sources)
   std::set<std::pair<HostId, LayerId>> coming_;  // on their way, or landing

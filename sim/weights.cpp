@@ -39,6 +39,12 @@ void WeightStore::set_aside(HostId host, double bytes) {
   held_[at(host)].aside_bytes = std::max(held_[at(host)].aside_bytes, bytes);
 }
 
+bool WeightStore::has_room(HostId host, std::span<const LayerId> layers) const {
+  double bytes = held_[at(host)].aside_bytes;
+  for (const LayerId id : layers) bytes += graph_.layer(id).weight_bytes;
+  return bytes <= platform_.host(host).memory_bytes.value_or(INFINITY);
+}
+
 bool WeightStore::load(HostId host, std::span<const LayerId> layers) {
   Held& held = held_[at(host)];
   const std::vector<LayerId> wanted = missing(host, layers);

@@ -28,6 +28,8 @@ class WeightStore {
 
   /// Bytes of the host's memory that tensors take from now on, at least.
   void set_aside(HostId host, double bytes);
+  /// Whether the layers' weights fit into the memory beside those tensors when all others have gone.
+  bool has_room(HostId host, std::span<const LayerId> layers) const;
   /// Loads layers, and evicts others for them. @returns false, and changes nothing, while the memory is too
   /// small for them beside what is in use.
   bool load(HostId host, std::span<const LayerId> layers);

@@ -1733,6 +1733,40 @@ TEST_CASE("simulation: a host that goes off loses its weights and the pieces tha
   CHECK(t.uploads == 0);
 }
 
+TEST_CASE("simulation: weights that could never arrive are refused") {
+  const auto refusal = [](Case& c) -> std::string {
+    c.spec.engine.full_solver = false;
+    try {
+      run_once(c);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  // Both layers, 1.6 MB, beside tensors of 1.2 MB for b alone.
+  Case large(pencil(), two_layers(), kDevice, split_plan());
+  large.spec.weights_at_start[kServer] = {};
+  large.plans[kDevice].uploads = {{{0, 1}, kServer}};
+  large.platform.edit_host(kServer).memory_bytes = 2.8e6;
+  CHECK(refusal(large) == "no error");
+  large.platform.edit_host(kServer).memory_bytes = 2.7e6;
+  CHECK(refusal(large) == "policy fixed: \"server\" has no room for weights that it is sent");
+  // The device knows only the near server, which has the left branch computed on the far one.
+  Case far(Platform::parse(R"(<platform version="4.1"><zone id="z" routing="Full">
+      <host id="device" speed="1Gf"><prop id="tier" value="device"/></host>
+      <host id="near" speed="1Gf"><prop id="tier" value="edge"/></host>
+      <host id="far" speed="1Gf"><prop id="tier" value="cloud"/></host>
+      <link id="a" bandwidth="8Mbps" latency="10ms"/><link id="b" bandwidth="8Mbps" latency="10ms"/>
+      <route src="device" dst="near"><link_ctn id="a"/></route>
+      <route src="near" dst="far"><link_ctn id="b"/></route>
+      </zone></platform>)",
+                           "far.xml"),
+           fork_join(), kDevice, plan_of({{{0}, 1}, {{1}, 2}, {{2, 3}, 1}}));
+  CHECK(refusal(far) == "no error");
+  far.spec.weights_at_start[2] = {};
+  CHECK(refusal(far) == "policy fixed: the weights that \"far\" lacks have no route from \"device\"");
+}
+
 // ---- shares of a processor ----
 
 TEST_CASE("simulation: sources with shares of a processor do not wait for each other") {

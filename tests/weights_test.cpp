@@ -74,6 +74,8 @@ TEST_CASE("weights: what was used longest ago goes, and nothing that is in use")
   CHECK(store.missing(kServer, Layers{0, 1, 2}) == Layers{0, 2});
   CHECK(store.evictions() == 3);
   CHECK(store.peak_bytes(kServer) == 4e6 + 0.2e6);
+  CHECK(store.has_room(kServer, Layers{0}));
+  CHECK(!store.has_room(kServer, Layers{0, 1}));  // 4 and 0.2 MB
   // More than the memory is never loaded.
   CHECK(!store.load(kServer, Layers{0, 1, 2}));
   // Layers that are asked for do not make room for each other.

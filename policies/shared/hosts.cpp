@@ -93,6 +93,18 @@ int chosen_exit(const Problem& problem, const Parameters& parameters) {
   return exit == 0 ? exits - 1 : exit - 1;
 }
 
+bool is_reachable(const Problem& problem, const Observation& observation, HostId host) {
+  // Observations of other things may leave both out.
+  const auto is_on = [](std::span<const char> states, int id) {
+    return states.empty() || states[static_cast<std::size_t>(id)] != 0;
+  };
+  const auto open = [&](HostId from, HostId to) {
+    return std::ranges::all_of(problem.platform.route(from, to)->links,
+                               [&](LinkId link) { return is_on(observation.link_on, link); });
+  };
+  return is_on(observation.host_on, host) && open(problem.source, host) && open(host, problem.source);
+}
+
 double bottleneck_bytes_per_s(const Problem& problem, HostId from, HostId to) {
   double bandwidth = std::numeric_limits<double>::infinity();
   for (const LinkId link : problem.platform.route(from, to)->links) {

@@ -44,6 +44,9 @@ inline int deepest_exit(const Problem& problem) {
   return static_cast<int>(problem.graph.exits().size()) - 1;
 }
 
+/// Whether a host and all links of the routes from the source to it and back are on, as last observed.
+bool is_reachable(const Problem& problem, const Observation& observation, HostId host);
+
 /// The smallest bandwidth believed on the route, byte/s; infinite from a host to itself.
 double bottleneck_bytes_per_s(const Problem& problem, HostId from, HostId to);
 

@@ -51,31 +51,14 @@ std::vector<Plan> by_exit(const Plan& plan) {
   return out;
 }
 
-class Fixed : public Policy {
- public:
-  explicit Fixed(const Plan& plan) : plan_(plan) {}
-  Plan plan(const Problem& /*problem*/) override { return plan_; }
-
- private:
-  const Plan& plan_;
-};
-
 // One request on the idle platform: latency, what the source drew above its idle power, and what hosts and
 // links charged.
 Estimate simulated(const Scene& scene, const Plan& plan, bool full_solver) {
-  RunSpec spec;
-  spec.platform = &scene.platform;
-  spec.graph = &scene.graph;
-  spec.latency_model = spec.estimator = &scene.model;
-  spec.wire = spec.estimator_wire = scene.wire;
-  spec.sources = {scene.host(scene.source)};
-  spec.deadline_s = scene.deadline_s;
+  RunSpec spec = spec_of(scene);
   spec.requests = 1;
   spec.engine.full_solver = full_solver;
-  PolicyFacts facts;
-  facts.name = "fixed";
   const Json json = run_in_child([&]() -> Json {
-    const Trace trace = simulate(spec, facts, [&] { return std::make_unique<Fixed>(plan); });
+    const Trace trace = simulate_plan(spec, plan);
     const HostMeter& meter = trace.hosts[static_cast<std::size_t>(spec.sources[0])];
     const RequestRecord& request = trace.requests.at(0);
     const bool completed = request.state == RequestState::kCompleted;

@@ -18,10 +18,7 @@ Scene cameras(const std::string& model) {
   Scene s = scene("platforms/ddnn.xml", "workloads/" + model + ".json");
   s.source = "aggregator";
   s.wire.result_bytes = 0;
-  for (int i = 1; i <= 6; ++i) {
-    const std::string name = fmt::format("camera_{}", i);
-    s.wire.sensors[s.graph.find(name)] = s.host(name);
-  }
+  add_cameras(s);
   return s;
 }
 

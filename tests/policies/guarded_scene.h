@@ -37,10 +37,7 @@ inline Scene camera_scene(const std::string& model) {
   Scene s = scene("platforms/fog_cameras.xml", "workloads/" + model + ".json");
   s.source = "cloud";
   s.wire.result_bytes = 0;
-  for (int i = 1; i <= 6; ++i) {
-    const std::string name = fmt::format("camera_{}", i);
-    s.wire.sensors[s.graph.find(name)] = s.host(name);
-  }
+  add_cameras(s);
   return s;
 }
 
@@ -169,29 +166,13 @@ struct Sample {
 
 /// Requests far apart, under one plan, that draw which hosts work.
 inline Sample simulated(const Scene& s, const Plan& plan, const std::vector<double>& survival, int requests) {
-  class Fixed : public Policy {
-   public:
-    explicit Fixed(const Plan& plan) : plan_(plan) {}
-    Plan plan(const Problem& /*problem*/) override { return plan_; }
-
-   private:
-    const Plan& plan_;
-  };
-  RunSpec spec;
-  spec.platform = &s.platform;
-  spec.graph = &s.graph;
-  spec.latency_model = spec.estimator = &s.model;
-  spec.wire = spec.estimator_wire = s.wire;
-  spec.sources = {s.host(s.source)};
-  spec.deadline_s = s.deadline_s;
+  RunSpec spec = spec_of(s);
   spec.arrivals.kind = Arrivals::Kind::kPeriodic;
   spec.arrivals.period_s = 1;
   spec.requests = requests;
   spec.survival = survival;
-  PolicyFacts facts;
-  facts.name = "fixed";
   const Json json = run_in_child([&]() -> Json {
-    const Trace trace = simulate(spec, facts, [&] { return std::make_unique<Fixed>(plan); });
+    const Trace trace = simulate_plan(spec, plan);
     std::vector<double> answered, latency_s, accuracy;
     for (const RequestRecord& request : trace.requests) {
       if (request.state == RequestState::kInFlight) continue;

@@ -8,6 +8,7 @@
 
 #include "sim/error.h"
 #include "sim/policy.h"
+#include "sim/simulation.h"
 
 namespace cdisim {
 
@@ -33,6 +34,41 @@ struct Scene {
     return {graph, platform, model, wire, host(source), deadline_s, bandwidth_bytes_per_s, history, seed};
   }
 };
+
+/// What a simulation of the scene needs, but for its arrivals. The scene must outlive it.
+inline RunSpec spec_of(const Scene& s) {
+  RunSpec spec;
+  spec.platform = &s.platform;
+  spec.graph = &s.graph;
+  spec.latency_model = spec.estimator = &s.model;
+  spec.wire = spec.estimator_wire = s.wire;
+  spec.sources = {s.host(s.source)};
+  spec.deadline_s = s.deadline_s;
+  return spec;
+}
+
+/// One plan, which must outlive it, for every request.
+class FixedPlan : public Policy {
+ public:
+  explicit FixedPlan(const Plan& plan) : plan_(plan) {}
+  Plan plan(const Problem& /*problem*/) override { return plan_; }
+
+ private:
+  const Plan& plan_;
+};
+inline Trace simulate_plan(const RunSpec& spec, const Plan& plan) {
+  PolicyFacts facts;
+  facts.name = "fixed";
+  return simulate(spec, facts, [&] { return std::make_unique<FixedPlan>(plan); });
+}
+
+/// The layers "camera_1" to "camera_6" read the sensors of the hosts of those names.
+inline void add_cameras(Scene& s) {
+  for (int i = 1; i <= 6; ++i) {
+    const std::string name = "camera_" + std::to_string(i);
+    s.wire.sensors[s.graph.find(name)] = s.host(name);
+  }
+}
 
 /// Of all policies on all platforms with all models one in so many, so that each policy meets every platform
 /// and, over the platforms, every model: by the numbers of the three.

@@ -165,17 +165,6 @@ double predicted(const Case& stream) {
          static_cast<double>(stream.arrivals_s.size());
 }
 
-RunSpec spec_of(const Scene& s) {
-  RunSpec spec;
-  spec.platform = &s.platform;
-  spec.graph = &s.graph;
-  spec.latency_model = spec.estimator = &s.model;
-  spec.wire = spec.estimator_wire = s.wire;
-  spec.sources = {s.host(s.source)};
-  spec.deadline_s = s.deadline_s;
-  return spec;
-}
-
 // Sum of the accuracies of the requests in time.
 double simulated(const RunSpec& spec, const std::string& policy, const Json& parameters) {
   return run_in_child([&]() -> Json {
