@@ -86,10 +86,42 @@ bool is_there(std::span<const Holder> holders, const Region& region) {
   return lacking.empty();
 }
 
-// Drops the parts of layers that a piece no longer has.
-void keep_parts(Piece& piece) {
-  std::erase_if(piece.parts,
-                [&](const auto& part) { return !std::ranges::binary_search(piece.layers, part.first); });
+// Drops the parts of layers that the pieces no longer have.
+void keep_parts(Plan& plan) {
+  const auto keep = [](const std::vector<LayerId>& layers, Parts& parts) {
+    std::erase_if(parts, [&](const auto& part) { return !std::ranges::binary_search(layers, part.first); });
+  };
+  for (Piece& piece : plan.pieces) keep(piece.layers, piece.parts);
+  if (!plan.stealing) return;
+  for (auto& [piece, parts] : plan.stealing->alone)
+    keep(plan.pieces[static_cast<std::size_t>(piece)].layers, parts);
+}
+
+bool is_stealable(const Plan& plan, int piece) {
+  return plan.stealing && std::ranges::binary_search(plan.stealing->pieces, piece);
+}
+
+// What hosts may come to compute: the pieces of the plan, those that may be stolen on each worker, either
+// way.
+std::vector<Piece> possible_pieces(const Plan& plan) {
+  if (!plan.stealing) return plan.pieces;
+  std::vector<Piece> out;
+  const Plan alone = alone_plan(plan);
+  for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
+    const int number = static_cast<int>(p);
+    if (!is_stealable(plan, number)) {
+      out.push_back(plan.pieces[p]);
+      continue;
+    }
+    for (const HostId worker : plan.stealing->workers) {
+      out.push_back(plan.pieces[p]);
+      out.back().host = worker;
+      if (!plan.stealing->alone.contains(number)) continue;
+      out.push_back(alone.pieces[p]);
+      out.back().host = worker;
+    }
+  }
+  return out;
 }
 
 // What nobody computes of what a piece (kSourceEnd: the result) reads.
@@ -188,6 +220,16 @@ std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, c
     return share_of(bytes, part, shape_elements(graph.tensor_shape(tensor)));
   };
   std::map<std::pair<int, int>, double> bytes;  // by (to, from)
+  std::map<LayerId, Holder> relays;
+  for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
+    for (const LayerId tensor : plan.pieces[p].relays) relays[tensor] = {static_cast<int>(p), nullptr};
+  }
+  // Whoever gives a tensor to `piece`, if that does not compute it.
+  const auto given = [&](LayerId tensor, int piece) -> std::span<const Holder> {
+    const auto relay = relays.find(tensor);
+    if (relay == relays.end() || relay->second.piece == piece) return held(tensor);
+    return {&relay->second, 1};
+  };
   for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
     const Piece& piece = plan.pieces[p];
     const int to = static_cast<int>(p);
@@ -199,6 +241,14 @@ std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, c
       return near ? 1 : 2;
     };
     std::map<LayerId, std::vector<Region>> received;  // what several layers of a piece read travels once
+    for (const LayerId tensor : piece.relays) {
+      std::vector<Region> lacking{whole(graph.tensor_shape(tensor))};
+      received[tensor] = lacking;
+      collect(held(tensor), lacking, kAnyHolder, [&](const Holder& holder, double part) {
+        if (holder.piece != to) bytes[{to, holder.piece}] += bytes_of(tensor, part);
+      });
+      if (!lacking.empty() && missing != nullptr) missing->push_back({to, tensor, tensor, lacking.front()});
+    }
     for (const LayerId layer : piece.layers) {
       const std::vector<LayerId>& inputs = graph.layer(layer).inputs;
       const auto there = [&](std::size_t i) {
@@ -211,10 +261,11 @@ std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, c
       for (std::size_t i = 0; i < inputs.size(); ++i) {
         const LayerId input = inputs[i];
         if ((switches && i != only) || (input == kInput && wire.sensors.contains(layer))) continue;
-        const std::span<const Holder> from = held(input);
+        const std::span<const Holder> from = given(input, to);
         if (from.empty() && graph.layer(layer).absent == Absent::kSkip) continue;
         std::vector<Region>& known = received[input];
-        if (piece.parts.empty() && from.size() == 1 && from.front().part == nullptr) {
+        const bool relayed = from.data() != held(input).data();
+        if (!relayed && piece.parts.empty() && from.size() == 1 && from.front().part == nullptr) {
           // The usual case, quickly: all of it from the only piece that computes it.
           if (from.front().piece == to || !known.empty()) continue;
           known.push_back(whole(graph.tensor_shape(input)));
@@ -225,6 +276,11 @@ std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, c
         std::vector<Region> lacking{region};
         if (empty(region)) lacking.clear();
         for (const Region& box : known) lacking = subtract(lacking, box);
+        if (relayed) {
+          collect(
+              held(input), lacking, [&](const Holder& holder) { return holder.piece == to; },
+              [](const Holder&, double) {});
+        }
         std::vector<Region> wanted;
         std::map<int, double> sent;  // elements by piece
         for (int d = 0; d < 3; ++d) {
@@ -254,7 +310,7 @@ std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, c
   const double result_bytes = wire.result_bytes.value_or(tensor_bytes(graph, wire, last));
   std::vector<Region> lacking{whole(graph.tensor_shape(last))};
   std::vector<PlanEdge> results;
-  collect(held(last), lacking, kAnyHolder, [&](const Holder& holder, double part) {
+  collect(given(last, kSourceEnd), lacking, kAnyHolder, [&](const Holder& holder, double part) {
     const double b = share_of(result_bytes, part, graph.output_elements(last));
     results.push_back({holder.piece, kSourceEnd, b, {}, {}});
   });
@@ -285,9 +341,11 @@ Plan stopped_at(const LayerGraph& graph, const Plan& plan, int exit) {
   if (!out.exit_accuracies.empty()) out.exit_accuracies.resize(static_cast<std::size_t>(exit) + 1);
   const std::vector<LayerId> needed = plan_layers(graph, plan, exit);
   for (Piece& piece : out.pieces) {
-    std::erase_if(piece.layers, [&](LayerId id) { return !std::ranges::binary_search(needed, id); });
-    keep_parts(piece);
+    const auto left = [&](LayerId id) { return id != kInput && !std::ranges::binary_search(needed, id); };
+    std::erase_if(piece.layers, left);
+    std::erase_if(piece.relays, left);
   }
+  keep_parts(out);
   return out;
 }
 
@@ -296,6 +354,18 @@ Piece fused_piece(const LayerGraph& graph, std::span<const LayerId> layers, cons
   Piece piece{{}, host, fuse(graph, layers, outputs)};
   for (const auto& [layer, part] : piece.parts) piece.layers.push_back(layer);
   return piece;
+}
+
+Plan alone_plan(const Plan& plan) {
+  Plan out = plan;
+  if (!out.stealing) return out;
+  for (const auto& [number, parts] : out.stealing->alone) {
+    Piece& piece = out.pieces[static_cast<std::size_t>(number)];
+    piece.parts = parts;
+    piece.layers.clear();
+    for (const auto& [layer, part] : parts) piece.layers.push_back(layer);
+  }
+  return out;
 }
 
 double tensor_bytes(const LayerGraph& graph, const WireFormat& wire, LayerId layer) {
@@ -318,8 +388,13 @@ std::vector<bool> computed_layers(const LayerGraph& graph, const Plan& plan) {
 
 Plan surviving(const LayerGraph& graph, const Plan& plan, const std::vector<bool>& works) {
   Plan out = plan;
-  for (Piece& piece : out.pieces) {
-    if (!works[static_cast<std::size_t>(piece.host)]) piece.layers.clear();
+  const auto fails = [&](HostId host) { return !works[static_cast<std::size_t>(host)]; };
+  if (out.stealing) std::erase_if(out.stealing->workers, fails);
+  for (std::size_t p = 0; p < out.pieces.size(); ++p) {
+    const bool nobody = is_stealable(out, static_cast<int>(p)) && out.stealing->workers.empty();
+    if (!fails(out.pieces[p].host) && !nobody) continue;
+    out.pieces[p].layers.clear();
+    out.pieces[p].relays.clear();
   }
   // Layers follow their inputs: what is left of those is known.
   Holders holders = holders_of(graph, out);
@@ -342,7 +417,7 @@ Plan surviving(const LayerGraph& graph, const Plan& plan, const std::vector<bool
     for (const Holder& holder : holders[static_cast<std::size_t>(id)])
       out.pieces[static_cast<std::size_t>(holder.piece)].layers.push_back(id);
   }
-  for (Piece& piece : out.pieces) keep_parts(piece);
+  keep_parts(out);
   return out;
 }
 
@@ -364,14 +439,19 @@ namespace {
 std::map<HostId, double> held_bytes(const LayerGraph& graph, const Plan& plan, double Layer::*bytes) {
   std::map<HostId, double> held;
   std::map<std::pair<HostId, LayerId>, std::vector<Range>> in_parts;
-  for (const Piece& piece : plan.pieces) {
+  for (const Piece& piece : possible_pieces(plan)) {
     for (const LayerId id : piece.layers) {
       const Region* part = piece.parts.empty() ? nullptr : part_of(piece, id);
-      if (part == nullptr) {
+      if (part == nullptr && !plan.stealing) {  // nobody else computes it
         held[piece.host] += graph.layer(id).*bytes;
+        continue;
+      }
+      const auto dimension = weight_dimension(graph, id);
+      if (!dimension) {
+        in_parts[{piece.host, id}].push_back({0, 1});
       } else {
-        const auto dimension = weight_dimension(graph, id);
-        in_parts[{piece.host, id}].push_back(dimension ? (*part)[*dimension] : Range{0, 1});
+        const Range all{0, graph.layer(id).output_shape[*dimension]};
+        in_parts[{piece.host, id}].push_back(part == nullptr ? all : (*part)[*dimension]);
       }
     }
   }
@@ -398,18 +478,67 @@ std::map<HostId, double> plan_weight_bytes(const LayerGraph& graph, const Plan& 
 
 std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& plan) {
   std::map<HostId, double> out = plan_weight_bytes(graph, plan), activations;
-  for (const Piece& piece : plan.pieces) {
+  for (const Piece& piece : possible_pieces(plan)) {
     for (const LayerId id : piece.layers) {
       const Region* part = piece.parts.empty() ? nullptr : part_of(piece, id);
       const LayerCosts costs = part == nullptr ? graph.costs(id) : part_costs(graph, id, *part);
       double& largest = activations[piece.host];
       largest = std::max(largest, costs.input_bytes + costs.output_bytes);
     }
+    for (const LayerId tensor : piece.relays) {
+      double& largest = activations[piece.host];
+      largest = std::max(largest, graph.tensor_bytes(tensor));
+    }
   }
   for (const auto& [host, bytes] : held_bytes(graph, plan, &Layer::state_bytes)) out[host] += bytes;
   for (const auto& [host, bytes] : activations) out[host] += bytes;
   return out;
 }
+
+namespace {
+
+// What is wrong with how pieces may be stolen; empty: nothing.
+std::string stealing_fault(const LayerGraph& graph, const Platform& platform, const Plan& plan) {
+  const Stealing& stealing = *plan.stealing;
+  const auto n = static_cast<int>(plan.pieces.size());
+  const auto strange = [&](HostId host) { return host < 0 || host >= platform.host_count(); };
+  if (stealing.pieces.empty() || !std::ranges::is_sorted(stealing.pieces) ||
+      std::ranges::adjacent_find(stealing.pieces) != stealing.pieces.end() || stealing.pieces.front() < 0 ||
+      stealing.pieces.back() >= n) {
+    return "the pieces that may be stolen are none, or out of order";
+  }
+  if (stealing.workers.empty()) return "nobody takes the pieces that may be stolen";
+  for (const HostId worker : stealing.workers) {
+    if (strange(worker) || std::ranges::count(stealing.workers, worker) > 1)
+      return fmt::format("worker host number {}", worker);
+  }
+  if (stealing.store && strange(*stealing.store)) return fmt::format("store host number {}", *stealing.store);
+  if (!std::isfinite(stealing.poll_s) || stealing.poll_s < 0) return "its workers ask after no proper time";
+  for (const int piece : stealing.pieces) {
+    if (plan.pieces[static_cast<std::size_t>(piece)].share)
+      return fmt::format("piece {} may be stolen and has a share", piece);
+  }
+  for (const EdgeTransform& t : plan.transforms) {
+    if (is_stealable(plan, t.from) || is_stealable(plan, t.to))
+      return fmt::format("the edge {} -> {} of a piece that may be stolen has a transform", t.from, t.to);
+  }
+  for (const auto& [piece, parts] : stealing.alone) {
+    if (!is_stealable(plan, piece)) return fmt::format("piece {} may compute alone but not be stolen", piece);
+    for (const LayerId layer : plan.pieces[static_cast<std::size_t>(piece)].layers) {
+      const Region* part = part_of(plan.pieces[static_cast<std::size_t>(piece)], layer);
+      const auto own = parts.find(layer);
+      const bool covered =
+          own != parts.end() && layer >= 0 && layer < graph.size() &&
+          own->second.size() == graph.layer(layer).output_shape.size() &&
+          contains(own->second, part == nullptr ? whole(graph.layer(layer).output_shape) : *part);
+      if (!covered)
+        return fmt::format("piece {} alone computes less of layer number {} than otherwise", piece, layer);
+    }
+  }
+  return "";
+}
+
+}  // namespace
 
 void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,
                 const Plan& plan, const std::string& who) {
@@ -419,10 +548,16 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
   }
   std::vector<int> times(static_cast<std::size_t>(graph.size()), 0);
   std::vector<bool> in_parts(times.size(), true);  // by every piece that has it
+  std::set<LayerId> relayed;
   for (const Piece& piece : plan.pieces) {
     if (piece.host < 0 || piece.host >= platform.host_count())
       refuse(fmt::format("host number {}", piece.host));
-    if (piece.layers.empty()) refuse("a piece has no layers");
+    if (piece.layers.empty() && piece.relays.empty()) refuse("a piece has no layers");
+    for (const LayerId tensor : piece.relays) {
+      if (tensor != kInput && (tensor < 0 || tensor >= graph.size()))
+        refuse(fmt::format("a relay of layer number {}", tensor));
+      if (!relayed.insert(tensor).second) refuse("a tensor is relayed twice");
+    }
     if (!std::is_sorted(piece.layers.begin(), piece.layers.end()))
       refuse("the layers of a piece are out of order");
     for (const LayerId layer : piece.layers) {
@@ -530,12 +665,40 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
   const auto host_of = [&](int end) {
     return end == kSourceEnd ? source : plan.pieces[static_cast<std::size_t>(end)].host;
   };
+  if (plan.stealing) {
+    if (const std::string why = stealing_fault(graph, platform, plan); !why.empty()) refuse(why);
+    if (!plan.stealing->alone.empty()) {
+      Plan alone = alone_plan(plan);
+      alone.stealing->alone.clear();
+      alone.fallbacks.clear();
+      check_plan(graph, platform, source, wire, alone, who + ", alone");
+      for (const PlanEdge& edge : plan_edges(graph, wire, alone)) {
+        if (plan.stealing->alone.contains(edge.to) && is_stealable(plan, edge.from))
+          refuse(fmt::format("piece {} alone reads from piece {}", edge.to, edge.from));
+      }
+    }
+  }
+  const auto check_route = [&](HostId from, HostId to) {
+    if (from == to || platform.route(from, to) != nullptr) return;
+    refuse(fmt::format("{} has no route from \"{}\" to \"{}\"", platform.file(), platform.host(from).name,
+                       platform.host(to).name));
+  };
   const auto check_routes = [&](const std::vector<PlanEdge>& needed) {
     for (const PlanEdge& edge : needed) {
-      const HostId from = host_of(edge.from), to = host_of(edge.to);
-      if (from != to && platform.route(from, to) == nullptr) {
-        refuse(fmt::format("{} has no route from \"{}\" to \"{}\"", platform.file(), platform.host(from).name,
-                           platform.host(to).name));
+      if (!plan.stealing) {
+        check_route(host_of(edge.from), host_of(edge.to));
+        continue;
+      }
+      const bool steals_from = is_stealable(plan, edge.from), steals_to = is_stealable(plan, edge.to);
+      std::vector<HostId> from{host_of(edge.from)}, to{host_of(edge.to)};
+      if (steals_from) from = plan.stealing->workers;
+      if (steals_to) to = plan.stealing->workers;
+      const bool stored = steals_from && steals_to && plan.stealing->store;
+      for (const HostId a : from) {
+        for (const HostId b : to) {
+          check_route(a, stored ? *plan.stealing->store : b);
+          if (stored) check_route(*plan.stealing->store, b);
+        }
       }
     }
   };

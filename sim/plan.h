@@ -46,6 +46,28 @@ struct Piece {
   /// and wait for no others; the same for all pieces of a plan on one host. None: the piece waits in the
   /// host's queue with everybody's.
   std::optional<double> share = {};
+  /// Tensors (kInput: the model's input) that the piece passes on: it receives each whole from whoever
+  /// computes it, which takes the host no time, and all others read it from here. A piece may do nothing
+  /// else (no layers): a point where parts are gathered.
+  std::vector<LayerId> relays = {};
+};
+
+/// Work stealing: pieces that nobody is to compute from the start. Once its inputs are there (or may be
+/// fetched), such a piece joins the queue of its `host`, the owner, behind those that joined before it, then
+/// by its number. A worker with an idle core takes the first piece of its own queue, else that of another
+/// owner, these by turns; it fetches the inputs, computes, and seeks again while what it gave is on its way.
+struct Stealing {
+  std::vector<int> pieces;      ///< ascending
+  std::vector<HostId> workers;  ///< the owner computes none unless it is among them
+  double poll_s = 0;  ///< a worker that found nothing asks others again after this time; 0: whenever there is
+                      ///< something
+  /// The host where these pieces leave what others of them read, and fetch it unless they computed it
+  /// themselves; none: it stays with whoever computed it.
+  std::optional<HostId> store = {};
+  /// What some of these pieces compute instead, without what they read of the others, where not all of that
+  /// is there when they are taken: at least all of their own parts. These pieces join the queue without
+  /// waiting for the others.
+  std::map<int, Parts> alone = {};
 };
 
 /// Weights that go from the source to a host that lacks them.
@@ -78,6 +100,7 @@ struct Plan {
   /// exits' own.
   std::vector<double> exit_accuracies;
   std::vector<EdgeTransform> transforms;
+  std::optional<Stealing> stealing = {};
   /// Sent one after another, in this order, while requests run; what has already arrived, or is on its way,
   /// is left out. A piece whose layers lack weights waits; they are sent before what else is still to go.
   std::vector<Upload> uploads;
@@ -104,6 +127,9 @@ Plan surviving(const LayerGraph& graph, const Plan& plan, const std::vector<bool
 Piece fused_piece(const LayerGraph& graph, std::span<const LayerId> layers, const Parts& outputs,
                   HostId host);
 
+/// The plan in which the pieces that may compute alone do so, whoever takes them.
+Plan alone_plan(const Plan& plan);
+
 /// Whether each layer is computed, of one in parts all that the plan's pieces and exit read of it:
 /// (n_layers).
 std::vector<bool> computed_layers(const LayerGraph& graph, const Plan& plan);
@@ -119,7 +145,8 @@ struct PlanEdge {
 
 /// The edges of a plan: each tensor that crosses from one piece to another once per receiving piece, the
 /// input from the source, the result back to it (unless nobody computes it). A whole layer reads its inputs
-/// whole, a part what input_region() says. What a piece does not compute itself comes from pieces of the same
+/// whole, a part what input_region() says. What is relayed comes from the relay, unless the piece computes it
+/// itself. What a piece does not compute itself comes from pieces of the same
 /// host where those have it, else from the one that stands first; bytes are in proportion to elements.
 /// Ascending by (to, from), the result last, from each piece that computes some of it.
 std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire, const Plan& plan);
@@ -128,13 +155,15 @@ std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire
 /// as somebody reads them, and no others are (what only joins read that do without some of their inputs, and
 /// have others, may be left out); the pieces form a DAG; hosts have routes where tensors must travel; weights
 /// and the largest input and output fit each host's memory; sensors' layers are where the sensors are;
-/// transforms stand on edges that exist; uploads have a route; shares are within (0, 1].
+/// each tensor is relayed once at most; transforms stand on edges that exist; uploads have a route; shares
+/// are within (0, 1]; whoever may take a piece can fetch what it reads and send what it gives.
 /// @throws InputError that names the policy (`who`) and what does not hold.
 void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,
                 const Plan& plan, const std::string& who);
 
 /// Bytes that a plan keeps on each host: weights and state of its pieces, each once, plus the largest input +
-/// output of their layers; of layers in parts those of the parts.
+/// output of their layers; of layers in parts those of the parts. Workers are ready for any piece that they
+/// may take.
 std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& plan);
 /// The weights among them.
 std::map<HostId, double> plan_weight_bytes(const LayerGraph& graph, const Plan& plan);

@@ -127,8 +127,12 @@ Estimate estimate_exit(const Problem& problem, const Plan& plan) {
     known.erase(known.begin());
     if (ready == kForever) break;
     const Piece& piece = plan.pieces[next];
-    compute_s[next] = problem.compute_s(piece) * problem.slowdown(piece.host) / piece.share.value_or(1);
-    ends[next] = free_at[piece.host] = std::max(ready, free_at[piece.host]) + compute_s[next];
+    if (piece.layers.empty()) {
+      ends[next] = ready;  // a relay
+    } else {
+      compute_s[next] = problem.compute_s(piece) * problem.slowdown(piece.host) / piece.share.value_or(1);
+      ends[next] = free_at[piece.host] = std::max(ready, free_at[piece.host]) + compute_s[next];
+    }
     for (const std::size_t e : edges_of[next]) {
       sent_s[e] = std::max(sent_s[e], ends[next]);
       if (--senders[e] == 0) arrive(e);

@@ -70,7 +70,8 @@ struct Estimate {
 
 /// Closed form: every piece starts when its last input has arrived and its host is free (pieces of one host
 /// run one after another, in the order in which they become ready); edges of one plan do not slow each other
-/// down, hosts of discipline batch do not wait for others, and all weights lie where they are needed. A host
+/// down, hosts of discipline batch do not wait for others, all weights lie where they are needed, and nobody
+/// steals: pieces are computed by their host. A host
 /// of several cores that computes two pieces at once costs less than here, where it computes one after
 /// another. With exit rates, the mean over the exits.
 Estimate estimate(const Problem& problem, const Plan& plan);

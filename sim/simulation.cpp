@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <limits>
 #include <map>
@@ -11,6 +12,7 @@
 
 #include "sim/error.h"
 #include "sim/random.h"
+#include "sim/stealing.h"
 #include "sim/weights.h"
 
 namespace cdisim {
@@ -25,26 +27,40 @@ constexpr std::uint32_t kHorizonStep = 0xfffffffc;
 constexpr std::uint32_t kRestartStep = 0xfffffffb;
 constexpr std::uint32_t kSeeStep = 0xfffffffa;
 constexpr std::uint32_t kUploadStep = 0xfffffff9;  // the tag's request is a source
+constexpr std::uint32_t kAskStep = 0xfffffff8;     // the tag's request is a worker
 // After a lost request a client without think time waits this long before it asks again.
 constexpr double kRetryAfterLoss_s = 1;
 
-// A plan made ready to run: a DAG of computations and transfers.
+constexpr int kEnd = -1;
+constexpr int kFixed = -1;  // an end of a transfer whose host the plan knows
+
+// A plan made ready to run: a DAG of computations and transfers. Of a piece that may be stolen, the wait in
+// its owner's queue is an activity too; whoever takes it starts the transfers of what it reads, the last of
+// which starts its computation.
 struct Activity {
-  bool is_transfer = false;
+  enum class Kind : std::uint8_t { kCompute, kTransfer, kQueue };
+  Kind kind = Kind::kCompute;
   int piece = kSourceEnd;
   int waits_for = 0;            // number of predecessors
   std::vector<int> successors;  // kEnd stands for the request's end
   // computation
   HostId host = 0;
   std::span<const double> seconds;
-  bool reserved = false;         // on the source's share of the host
-  std::vector<LayerId> weights;  // that the host must hold, where it does not hold all
+  bool stealable = false;
+  std::vector<std::span<const double>> seconds_of;  // where stealable: of each worker, then of each alone
+  bool reserved = false;                            // on the source's share of the host
+  std::vector<LayerId> weights;                     // that the host must hold, where it does not hold all
   // transfer
   const Route* route = nullptr;
   HostId from = 0, to = 0;
   double bytes = 0;
+  int from_piece = kFixed, to_piece = kFixed;  // whose takers are the ends
+  int unless_piece = kFixed;                   // nothing is sent to the taker of this one
+  // queue
+  std::vector<int> alone_successors;  // where it is computed alone
+  // What must be there for it not to be computed alone: pieces, and the activities that bring it to others.
+  std::vector<std::pair<int, int>> needs;
 };
-constexpr int kEnd = -1;
 
 // What a plan is for the requests that stop at one exit.
 struct Body {
@@ -54,7 +70,9 @@ struct Body {
   bool answers = true;  // the result is computed, and returns
   std::vector<Activity> activities;
   std::vector<int> roots;
-  int results = 0;  // edges to kEnd; the request ends when all have arrived
+  int results = 0;              // edges to kEnd; the request ends when all have arrived
+  std::vector<HostId> workers;  // that take pieces
+  double poll_s = 0;
 };
 
 struct Program {
@@ -76,7 +94,13 @@ struct Running {
   const Body* body = nullptr;
   std::vector<int> waits_for;  // (n_activities)
   std::vector<Path> path;      // (n_activities) until the activity starts
-  int results = 0;             // parts of the result that have not arrived
+  struct Taken {
+    std::size_t worker = 0;  // index into Body::workers
+    bool alone = false;
+  };
+  std::vector<Taken> taken;  // (n_pieces) where some may be stolen
+  std::vector<char> ended;   // (n_activities) likewise
+  int results = 0;           // parts of the result that have not arrived
   int under_way = 0;
   bool lost = false;
 };
@@ -208,10 +232,12 @@ class Simulation {
   }
 
   // Seconds by batch size; equal work on a host shares one vector, which is how the engine knows a batch.
-  std::span<const double> piece_seconds(const Piece& piece) {
-    std::vector<double>& seconds = seconds_[{piece.host, piece.layers, piece.parts}];
+  std::span<const double> piece_seconds(const Piece& piece) { return piece_seconds(piece, piece.host); }
+
+  std::span<const double> piece_seconds(const Piece& piece, HostId host) {
+    std::vector<double>& seconds = seconds_[{host, piece.layers, piece.parts}];
     if (seconds.empty()) {
-      const Host& h = spec_.platform->host(piece.host);
+      const Host& h = spec_.platform->host(host);
       const int largest = h.discipline == Discipline::kBatch ? h.max_batch : 1;
       for (int n = 1; n <= largest; ++n)
         seconds.push_back(spec_.latency_model->piece_s(*spec_.graph, piece.layers, h, n, piece.parts));
@@ -266,6 +292,12 @@ class Simulation {
     };
     for (const Piece& piece : plan.pieces) check(piece.host, piece.layers);
     for (const Upload& upload : plan.uploads) check(upload.host, upload.layers);
+    for (const HostId worker : plan.stealing ? plan.stealing->workers : std::vector<HostId>()) {
+      if (weights_.tracks(worker))
+        throw InputError(fmt::format("policy {}", facts_.name),
+                         fmt::format("\"{}\" takes pieces and does not start with all weights",
+                                     spec_.platform->host(worker).name));
+    }
   }
 
   // By exit; `works`: (n_hosts).
@@ -296,13 +328,20 @@ class Simulation {
       Activity piece;
       piece.piece = static_cast<int>(p);
       piece.host = plan.pieces[p].host;
-      if (!plan.pieces[p].layers.empty()) piece.seconds = piece_seconds(plan.pieces[p]);
+      if (!plan.pieces[p].layers.empty() && !may_steal(plan, p))
+        piece.seconds = piece_seconds(plan.pieces[p]);
       piece.reserved = plan.pieces[p].share.has_value();
       if (weights_.tracks(piece.host)) piece.weights = plan.pieces[p].layers;
       activities.push_back(std::move(piece));
     }
+    Stolen stolen{out, plan, home};
+    if (plan.stealing) add_queues(stolen);
     // An edge becomes encode -> transfer -> decode, or nothing where both ends are on one host.
     for (const PlanEdge& edge : plan_edges(*spec_.graph, spec_.wire, plan)) {
+      if (stolen.queue_of.contains(edge.from) || stolen.queue_of.contains(edge.to)) {
+        add_stolen_edge(stolen, edge);
+        continue;
+      }
       const HostId from =
           edge.from == kSourceEnd ? home : plan.pieces[static_cast<std::size_t>(edge.from)].host;
       const HostId to = edge.to == kSourceEnd ? home : plan.pieces[static_cast<std::size_t>(edge.to)].host;
@@ -331,7 +370,8 @@ class Simulation {
       if (from != to) {
         coding(from, edge.transform.encode_flop);
         Activity transfer;
-        transfer.is_transfer = true;
+        transfer.kind = Activity::Kind::kTransfer;
+        transfer.piece = edge.to == kSourceEnd ? edge.from : edge.to;
         transfer.route = spec_.platform->route(from, to);
         transfer.from = from;
         transfer.to = to;
@@ -348,10 +388,136 @@ class Simulation {
       open_gates(edge.to);
     }
     for (std::size_t i = 0; i < activities.size(); ++i) {
-      const bool idle = i < plan.pieces.size() && plan.pieces[i].layers.empty();
+      const bool idle =
+          i < plan.pieces.size() && plan.pieces[i].layers.empty() && plan.pieces[i].relays.empty();
       if (activities[i].waits_for == 0 && !idle) out.roots.push_back(static_cast<int>(i));
     }
     return out;
+  }
+
+  static bool may_steal(const Plan& plan, std::size_t piece) {
+    return plan.stealing && std::ranges::binary_search(plan.stealing->pieces, static_cast<int>(piece));
+  }
+
+  // A body in the making whose pieces may be stolen.
+  struct Stolen {
+    Body& body;
+    const Plan& plan;
+    HostId home;
+    std::map<int, int> queue_of = {};    // piece -> activity
+    std::map<int, int> deposit_of = {};  // piece -> the transfer of what others read of it
+  };
+
+  void add_queues(Stolen& stolen) {
+    const Stealing& stealing = *stolen.plan.stealing;
+    const Plan alone = alone_plan(stolen.plan);
+    stolen.body.workers = stealing.workers;
+    stolen.body.poll_s = stealing.poll_s;
+    std::vector<Activity>& activities = stolen.body.activities;
+    for (const int p : stealing.pieces) {
+      const auto i = static_cast<std::size_t>(p);
+      if (stolen.plan.pieces[i].layers.empty()) continue;
+      activities[i].stealable = true;
+      activities[i].waits_for = 1;  // until it is taken
+      for (const HostId worker : stealing.workers)
+        activities[i].seconds_of.push_back(piece_seconds(stolen.plan.pieces[i], worker));
+      for (const HostId worker : stealing.workers) {
+        if (stealing.alone.contains(p))
+          activities[i].seconds_of.push_back(piece_seconds(alone.pieces[i], worker));
+      }
+      Activity queue;
+      queue.kind = Activity::Kind::kQueue;
+      queue.piece = p;
+      queue.host = stolen.plan.pieces[i].host;
+      stolen.queue_of[p] = static_cast<int>(activities.size());
+      activities.push_back(std::move(queue));
+    }
+    if (stealing.alone.empty()) return;
+    for (const PlanEdge& edge : plan_edges(*spec_.graph, spec_.wire, alone)) {
+      if (!stealing.alone.contains(edge.to)) continue;
+      const int fetch = add_fetch(stolen, edge);
+      const int queue = stolen.queue_of.at(edge.to);
+      activities[static_cast<std::size_t>(queue)].alone_successors.push_back(fetch);
+    }
+  }
+
+  // What a piece that may be stolen reads, once somebody has taken it. @returns the activity.
+  int add_fetch(Stolen& stolen, const PlanEdge& edge) {
+    std::vector<Activity>& activities = stolen.body.activities;
+    Activity fetch;
+    fetch.kind = Activity::Kind::kTransfer;
+    fetch.piece = fetch.to_piece = edge.to;
+    fetch.bytes = edge.bytes;
+    fetch.waits_for = 1;  // for the taker
+    fetch.successors = {edge.to};
+    if (!stolen.queue_of.contains(edge.from)) {
+      fetch.from = edge.from == kSourceEnd ? stolen.home
+                                           : stolen.plan.pieces[static_cast<std::size_t>(edge.from)].host;
+    } else if (stolen.plan.stealing->store) {
+      fetch.from = *stolen.plan.stealing->store;
+      fetch.unless_piece = edge.from;
+    } else {
+      fetch.from_piece = edge.from;
+    }
+    activities.push_back(std::move(fetch));
+    return static_cast<int>(activities.size()) - 1;
+  }
+
+  // The transfer, to the store, of what others read of a piece.
+  int deposit(Stolen& stolen, int piece) {
+    const auto [found, is_new] = stolen.deposit_of.try_emplace(piece, 0);
+    if (is_new) {
+      Activity transfer;
+      transfer.kind = Activity::Kind::kTransfer;
+      transfer.piece = transfer.from_piece = piece;
+      transfer.to = *stolen.plan.stealing->store;
+      found->second = static_cast<int>(stolen.body.activities.size());
+      stolen.body.activities.push_back(std::move(transfer));
+      link(stolen.body.activities, piece, found->second);
+    }
+    return found->second;
+  }
+
+  void add_stolen_edge(Stolen& stolen, const PlanEdge& edge) {
+    std::vector<Activity>& activities = stolen.body.activities;
+    const Stealing& stealing = *stolen.plan.stealing;
+    if (!stolen.queue_of.contains(edge.to)) {
+      Activity transfer;
+      transfer.kind = Activity::Kind::kTransfer;
+      transfer.piece = transfer.from_piece = edge.from;
+      transfer.to =
+          edge.to == kSourceEnd ? stolen.home : stolen.plan.pieces[static_cast<std::size_t>(edge.to)].host;
+      transfer.bytes = edge.bytes;
+      const int index = static_cast<int>(activities.size());
+      activities.push_back(std::move(transfer));
+      link(activities, edge.from, index);
+      for (const int gate : edge.after) {
+        if (gate != edge.from) link(activities, gate, index);
+      }
+      if (edge.to == kSourceEnd) {
+        activities.back().successors.push_back(kEnd);
+        ++stolen.body.results;
+      } else {
+        link(activities, index, edge.to);
+      }
+      return;
+    }
+    const int queue = stolen.queue_of.at(edge.to);
+    const int fetch = add_fetch(stolen, edge);
+    activities[static_cast<std::size_t>(queue)].successors.push_back(fetch);
+    for (const int gate : edge.after) {
+      if (gate != edge.from) link(activities, gate, queue);
+    }
+    int there = edge.from;
+    if (stolen.queue_of.contains(edge.from) && stealing.store) {
+      there = deposit(stolen, edge.from);
+      activities[static_cast<std::size_t>(there)].bytes += edge.bytes;
+    }
+    if (stolen.queue_of.contains(edge.from) && stealing.alone.contains(edge.to)) {
+      activities[static_cast<std::size_t>(queue)].needs.emplace_back(edge.from, there);
+    } else {
+      link(activities, there, queue);
+    }
   }
 
   static void link(std::vector<Activity>& activities, int from, int to) {
@@ -609,6 +775,10 @@ class Simulation {
     running.waits_for.resize(activities.size());
     for (std::size_t i = 0; i < activities.size(); ++i) running.waits_for[i] = activities[i].waits_for;
     running.path.assign(activities.size(), path);
+    if (!body.workers.empty()) {
+      running.taken.assign(program->plan.pieces.size(), {});
+      running.ended.assign(activities.size(), 0);
+    }
     for (const int root : running.body->roots) start(attempt, running, root);
   }
 
@@ -633,12 +803,124 @@ class Simulation {
     return running_[static_cast<std::size_t>(attempts_[attempt].slot)];
   }
 
+  // ---- who computes what may be stolen ----
+
+  static HostId taker(const Running& running, int piece) {
+    return running.body->workers[running.taken[static_cast<std::size_t>(piece)].worker];
+  }
+
+  static HostId host_of(const Running& running, const Activity& activity) {
+    return activity.stealable ? taker(running, activity.piece) : activity.host;
+  }
+
+  // None: nothing needs to travel.
+  const Route* route_of(const Running& running, const Activity& activity, HostId& from, HostId& to) const {
+    from = activity.from_piece == kFixed ? activity.from : taker(running, activity.from_piece);
+    to = activity.to_piece == kFixed ? activity.to : taker(running, activity.to_piece);
+    if (activity.route != nullptr) return activity.route;
+    if (from == to) return nullptr;
+    if (activity.unless_piece != kFixed && taker(running, activity.unless_piece) == to) return nullptr;
+    return spec_.platform->route(from, to);
+  }
+
+  void join_queue(std::uint64_t attempt, const Running& running, int index) {
+    const Activity& activity = running.body->activities[static_cast<std::size_t>(index)];
+    steal_queues_.push(activity.host, {attempt, index, engine_.now()});
+    for (const HostId worker : running.body->workers) {
+      poll_s_[worker] = running.body->poll_s;
+      if (worker == activity.host) {
+        seek(worker);
+      } else if (is_idle(worker)) {
+        ask_later(worker);
+      }
+    }
+  }
+
+  bool is_idle(HostId host) {
+    return engine_.host_on(host) &&
+           engine_.queue_length(host) + fetching_[host] < spec_.platform->host(host).cores;
+  }
+
+  // At the next of the dates at which a worker that found nothing asks.
+  void ask_later(HostId worker) {
+    if (!will_ask_.insert(worker).second) return;
+    const double poll_s = poll_s_[worker], last = asked_s_[worker];
+    double date = engine_.now();
+    if (poll_s > 0) date = std::max(date, last + std::ceil((date - last) / poll_s) * poll_s);
+    engine_.at(date, {static_cast<std::uint64_t>(worker), kAskStep});
+  }
+
+  void seek(HostId worker) {
+    if (!poll_s_.contains(worker)) return;  // takes nothing
+    while (is_idle(worker)) {
+      const auto task = steal_queues_.take(worker, [&](const StealQueues::Task& t) {
+        return std::ranges::count(running_of(t.attempt).body->workers, worker) > 0;
+      });
+      asked_s_[worker] = engine_.now();
+      if (!task) return;
+      take(worker, *task);
+    }
+  }
+
+  void take(HostId worker, const StealQueues::Task& task) {
+    Running& running = running_of(task.attempt);
+    const Activity& queue = running.body->activities[static_cast<std::size_t>(task.index)];
+    if (spec_.record_intervals && engine_.now() > task.since_s) {
+      trace_.intervals.push_back({Interval::Kind::kWait, queue.host, attempts_[task.attempt].request,
+                                  queue.piece, task.since_s, engine_.now()});
+    }
+    if (!running.lost) {
+      Running::Taken& taken = running.taken[static_cast<std::size_t>(queue.piece)];
+      const auto& workers = running.body->workers;
+      taken.worker = static_cast<std::size_t>(std::ranges::find(workers, worker) - workers.begin());
+      taken.alone = !std::ranges::all_of(queue.needs, [&](const auto& need) {
+        const auto ended = [&](int index) { return running.ended[static_cast<std::size_t>(index)] != 0; };
+        return ended(need.second) || (ended(need.first) && taker(running, need.first) == worker);
+      });
+      ++fetching_[worker];
+      Path path = running.path[static_cast<std::size_t>(task.index)];
+      path.queue_s += engine_.now() - task.since_s;
+      const std::vector<int>& fetches = taken.alone ? queue.alone_successors : queue.successors;
+      running.path[static_cast<std::size_t>(queue.piece)] = path;
+      running.waits_for[static_cast<std::size_t>(queue.piece)] = static_cast<int>(fetches.size());
+      for (const int fetch : fetches) {
+        running.path[static_cast<std::size_t>(fetch)] = path;
+        start(task.attempt, running, fetch);
+      }
+      if (fetches.empty()) start(task.attempt, running, queue.piece);
+    }
+    --running.under_way;
+    free_if_done(task.attempt, running);
+  }
+
+  // A worker has no more to do with a piece that it has taken.
+  void leave(HostId worker) {
+    --fetching_[worker];
+    seek(worker);
+  }
+
   void start(std::uint64_t attempt, Running& running, int index) {
     const Activity& activity = running.body->activities[static_cast<std::size_t>(index)];
     const Tag tag{attempt, static_cast<std::uint32_t>(index)};
     ++running.under_way;
-    if (activity.is_transfer) {
-      engine_.transfer(*activity.route, activity.from, activity.to, activity.bytes, tag);
+    if (activity.kind == Activity::Kind::kQueue) {
+      join_queue(attempt, running, index);
+    } else if (activity.kind == Activity::Kind::kTransfer) {
+      HostId from = 0, to = 0;
+      if (const Route* route = route_of(running, activity, from, to)) {
+        engine_.transfer(*route, from, to, activity.bytes, tag);
+      } else {
+        engine_.at(engine_.now(), tag);
+      }
+    } else if (activity.stealable) {
+      const Running::Taken& taken = running.taken[static_cast<std::size_t>(activity.piece)];
+      const std::size_t alone = taken.alone ? running.body->workers.size() : 0;
+      const HostId host = taker(running, activity.piece);
+      --fetching_[host];
+      engine_.compute(host, activity.seconds_of[taken.worker + alone], tag);
+      log_queue(host);
+    } else if (activity.seconds.empty()) {
+      engine_.at(engine_.now(), tag);  // a relay
     } else {
       if (!activity.weights.empty()) {
         if (engine_.host_on(activity.host) && wait_for_weights(attempt, activity, index)) return;
@@ -658,7 +940,8 @@ class Simulation {
     Running& running = running_of(c.tag.request);
     const Activity& activity = running.body->activities[c.tag.step];
     Path& path = running.path[c.tag.step];
-    log_queue(activity.host);
+    const HostId host = host_of(running, activity);
+    log_queue(host);
     if (!activity.weights.empty()) weights_.release(activity.host, activity.weights);
     path.queue_s += c.started_s - c.queued_s;
     path.compute_s += c.ended_s - c.started_s;
@@ -666,13 +949,14 @@ class Simulation {
       const std::uint64_t request = attempts_[c.tag.request].request;
       if (c.started_s > c.queued_s) {
         trace_.intervals.push_back(
-            {Interval::Kind::kWait, activity.host, request, activity.piece, c.queued_s, c.started_s});
+            {Interval::Kind::kWait, host, request, activity.piece, c.queued_s, c.started_s});
       }
       trace_.intervals.push_back(
-          {Interval::Kind::kCompute, activity.host, request, activity.piece, c.started_s, c.ended_s});
+          {Interval::Kind::kCompute, host, request, activity.piece, c.started_s, c.ended_s});
     }
     end_activity(c, running, activity);
     if (!landing_.empty()) land();
+    seek(host);
   }
 
   void on_transferred(const Completion& c) {
@@ -682,7 +966,8 @@ class Simulation {
     running.path[c.tag.step].transfer_s += c.ended_s - c.started_s;
     if (spec_.record_intervals) {
       const std::uint64_t request = attempts_[c.tag.request].request;
-      for (const LinkId id : activity.route->links) {
+      HostId from = 0, to = 0;
+      for (const LinkId id : route_of(running, activity, from, to)->links) {
         trace_.intervals.push_back(
             {Interval::Kind::kTransfer, id, request, activity.piece, c.started_s, c.ended_s});
       }
@@ -692,6 +977,7 @@ class Simulation {
 
   void end_activity(const Completion& c, Running& running, const Activity& activity) {
     --running.under_way;
+    if (!running.ended.empty()) running.ended[c.tag.step] = 1;
     const std::uint64_t request = attempts_[c.tag.request].request;
     const Path path = running.path[c.tag.step];
     if (c.failed && !running.lost) {
@@ -709,10 +995,19 @@ class Simulation {
       }
     }
     // What else a lost request has under way still comes back here.
-    if (running.under_way == 0) {
-      running.program = nullptr;
-      free_slots_.push_back(attempts_[c.tag.request].slot);
+    if (running.lost && activity.to_piece != kFixed &&
+        --running.waits_for[static_cast<std::size_t>(activity.to_piece)] == 0) {
+      leave(taker(running, activity.to_piece));
     }
+    free_if_done(c.tag.request, running);
+  }
+
+  void free_if_done(std::uint64_t attempt, Running& running) {
+    if (running.under_way > 0) return;
+    running.program = nullptr;
+    running.taken.clear();
+    running.ended.clear();
+    free_slots_.push_back(attempts_[attempt].slot);
   }
 
   // A request was lost under `program`: a fallback at once, else another try later, else it is lost for good.
@@ -805,11 +1100,22 @@ class Simulation {
         case kUploadStep:
           upload_next(tag.request);
           break;
+        case kAskStep:
+          will_ask_.erase(static_cast<HostId>(tag.request));
+          seek(static_cast<HostId>(tag.request));
+          break;
         case kSeeStep: {
           const Change change = unseen_.front();
           unseen_.pop_front();
           see(change);
           break;
+        }
+        default: {  // what takes no time: a transfer from a host to itself, a relay
+          Running& running = running_of(tag.request);
+          const double now = engine_.now();
+          const Activity& activity = running.body->activities[tag.step];
+          const bool off = activity.kind == Activity::Kind::kCompute && !engine_.host_on(activity.host);
+          end_activity({tag, off, now, now, now}, running, activity);
         }
       }
     });
@@ -831,6 +1137,8 @@ class Simulation {
       if (change.kind == Change::Kind::kHostState && change.value == 0 && weights_.tracks(change.target))
         lose_weights(change.target);
       for (std::size_t i = 0; state && change.value != 0 && i < uploaders_.size(); ++i) upload_next(i);
+      if (change.kind == Change::Kind::kHostState && change.value != 0 && poll_s_.contains(change.target))
+        ask_later(change.target);
       if (spec_.observe_delay_s == 0) return see(change);
       unseen_.push_back(change);
       engine_.at(engine_.now() + spec_.observe_delay_s, {0, kSeeStep});
@@ -886,6 +1194,10 @@ class Simulation {
   std::set<std::pair<HostId, LayerId>> coming_;  // on their way, or landing
   std::deque<Upload> landing_;                   // arrived, but there is no room yet
   std::vector<WaitingPiece> waiting_;            // for weights
+  StealQueues steal_queues_;
+  std::map<HostId, double> poll_s_, asked_s_;  // of those that ever were workers
+  std::map<HostId, int> fetching_;             // pieces that they have taken and do not yet compute
+  std::set<HostId> will_ask_;
   std::vector<Running> running_;
   std::vector<int> free_slots_;
   struct Attempt {

@@ -156,6 +156,8 @@ Json plan_json(const RunSpec& spec, const Plan& plan) {
       for (const Range& range : part) ranges.push_back({range.begin, range.end});
     }
     if (piece.share) pieces.back()["share"] = *piece.share;
+    for (const LayerId tensor : piece.relays)
+      pieces.back()["relays"].push_back(tensor == kInput ? "input" : spec.graph->layer(tensor).name);
   }
   Json transforms = Json::array();
   for (const EdgeTransform& t : plan.transforms) {
@@ -173,6 +175,14 @@ Json plan_json(const RunSpec& spec, const Plan& plan) {
     Json layers = Json::array();
     for (const LayerId layer : upload.layers) layers.push_back(spec.graph->layer(layer).name);
     out["uploads"].push_back({{"host", spec.platform->host(upload.host).name}, {"layers", layers}});
+  }
+  if (plan.stealing) {
+    Json workers = Json::array();
+    for (const HostId worker : plan.stealing->workers) workers.push_back(spec.platform->host(worker).name);
+    out["stealing"] = {
+        {"pieces", plan.stealing->pieces}, {"workers", workers}, {"poll_s", plan.stealing->poll_s}};
+    if (plan.stealing->store) out["stealing"]["store"] = spec.platform->host(*plan.stealing->store).name;
+    for (const auto& [piece, parts] : plan.stealing->alone) out["stealing"]["alone"].push_back(piece);
   }
   for (const Plan& fallback : plan.fallbacks) out["fallbacks"].push_back(plan_json(spec, fallback));
   return out;

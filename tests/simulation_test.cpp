@@ -4,7 +4,9 @@
 #include "sim/simulation.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -14,6 +16,7 @@
 #include "sim/error.h"
 #include "sim/metrics.h"
 #include "sim/sweep.h"
+#include "tests/support.h"
 
 using namespace cdisim;
 
@@ -1970,4 +1973,223 @@ TEST_CASE("simulation: a result in parts that a failure halves is none") {
   c.spec.changes = {{0.63, Change::Kind::kHostState, kServer, 0}};
   const Trace t = run(c);
   CHECK(t.requests[0].state == RequestState::kLost);
+}
+
+TEST_CASE("simulation: a relay gathers parts and passes them on") {
+  // Layer a in halves: on the device 0.5 s; on the server 120 kB of input, 0.13 + 0.05 s, its half of 500 kB
+  // reaches the device at 0.18 + 0.51 = 0.69. From there all of a, 1 MB, goes to the server, though that has
+  // half of it: 1.70. b: 1.80, the result 1.81.
+  Plan plan = plan_of({{{0}, kDevice, {{0, rows(100, 0, 25)}}},
+                       {{0}, kServer, {{0, rows(100, 25, 50)}}},
+                       {{}, kDevice},
+                       {{1}, kServer}});
+  plan.pieces[2].relays = {0};
+  Case c(pencil(), two_layers(), kDevice, plan);
+  Trace t = run(c);
+  CHECK(latency(t) == exactly(1.81));
+  CHECK(t.link_bytes[kNet] == exactly(120e3 + 500e3 + 1e6));
+  const std::vector<double> bandwidth{1e6};
+  CHECK(estimate({c.graph, c.platform, c.model, c.spec.wire, kDevice, 1, bandwidth, {}}, plan).latency_s ==
+        exactly(1.81));
+  // The input by way of the server (0.21 s), the output by way of the server: a on the device takes 0.21 + 1,
+  // its output reaches the server at 2.22 and returns, no bytes, at 2.23.
+  Plan detour = plan_of({{{}, kServer}, {{0}, kDevice}, {{}, kServer}});
+  detour.pieces[0].relays = {kInput};
+  detour.pieces[2].relays = {0};
+  t = run(Case(pencil(), one_layer(), kDevice, detour));
+  // 0.21 to the server, 0.21 back, 1 s, 1.01 to the server, 0.01 back.
+  CHECK(latency(t) == exactly(2.44));
+  CHECK(t.link_bytes[kNet] == exactly(200e3 + 200e3 + 1e6));
+  // A relay on a host that is off loses the request.
+  Case off(pencil(), one_layer(), kDevice, detour);
+  off.spec.changes = {{1.5, Change::Kind::kHostState, kServer, 0}};
+  CHECK(run(off).requests[0].state == RequestState::kLost);
+}
+
+namespace {
+
+// Layer a in five tiles of ten rows, which read 14, 19, 19, 19 and 15 rows of 4 kB each: 0.2 s each on the
+// device, 0.02 s on the server. They wait on the device.
+Plan five_tiles(std::vector<HostId> workers, double poll_s = 0) {
+  Plan plan;
+  for (int i = 0; i < 5; ++i) plan.pieces.push_back({{0}, kDevice, {{0, rows(100, 10 * i, 10 * i + 10)}}});
+  plan.stealing = {.pieces = {0, 1, 2, 3, 4}, .workers = std::move(workers), .poll_s = poll_s};
+  return plan;
+}
+
+// Who computes which piece when, as "host piece start".
+std::vector<std::string> computations(const Trace& trace) {
+  std::vector<std::string> out;
+  for (const Interval& i : trace.intervals) {
+    if (i.kind == Interval::Kind::kCompute)
+      out.push_back(fmt::format("{} {} {:.3f}", i.resource, i.piece, i.start_s));
+  }
+  std::ranges::sort(out, {}, [](const std::string& s) { return s.substr(4); });
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("simulation: an idle host steals pieces from another's queue") {
+  // The device computes tile 0 until 0.2 and tile 3 until 0.4. The server steals tile 1: 76 kB, 0.086 s, and
+  // 0.02 s of computing; at 0.106 tile 2, until 0.212; then tile 4: 60 kB, until 0.302.
+  Trace t = run(Case(pencil(), one_layer(), kDevice, five_tiles({kDevice, kServer})));
+  CHECK(latency(t) == exactly(0.4));
+  CHECK(t.link_bytes[kNet] == exactly(76e3 + 76e3 + 60e3));
+  CHECK(t.hosts[kDevice].busy_s == exactly(0.4));
+  CHECK(t.hosts[kServer].busy_s == exactly(0.06));
+  CHECK(computations(t) ==
+        std::vector<std::string>{"0 0 0.000", "1 1 0.086", "1 2 0.192", "0 3 0.200", "1 4 0.282"});
+  // Of what is on the critical path tile 3 waited 0.2 s in the queue.
+  CHECK(t.requests[0].queue_s == exactly(0.2));
+  // The server alone, while the owner only hands out: 0.086 + 3 * 0.106 + 0.09 s, and 0.01 for the result.
+  t = run(Case(pencil(), one_layer(), kDevice, five_tiles({kServer})));
+  CHECK(latency(t) == exactly(0.504));
+  CHECK(t.hosts[kDevice].busy_s == 0);
+  // Nobody but the owner.
+  t = run(Case(pencil(), one_layer(), kDevice, five_tiles({kDevice})));
+  CHECK(latency(t) == exactly(1));
+  CHECK(t.link_bytes[kNet] == 0);
+}
+
+TEST_CASE("simulation: a host that found nothing to steal asks again later") {
+  // The server asks at 0, 0.15 and so on; the request comes at 0.1. It steals tile 1 at 0.15, until 0.256,
+  // tile 2 until 0.362, and tile 4 until 0.452; the device computes tile 0 and tile 3 until 0.5.
+  Case c(pencil(), one_layer(), kDevice, five_tiles({kDevice, kServer}, 0.15));
+  c.arrive({0.1, 0.51});
+  const Trace t = run(c);
+  CHECK(latency(t, 0) == exactly(0.4));
+  const std::vector<std::string> all = computations(t);
+  REQUIRE(all.size() == 10);
+  CHECK(std::vector(all.begin(), all.begin() + 5) ==
+        std::vector<std::string>{"0 0 0.100", "1 1 0.236", "0 3 0.300", "1 2 0.342", "1 4 0.432"});
+  // It found nothing at 0.452, so asks at 0.602, and steals the second request's tile 1 then.
+  CHECK(std::ranges::count(all, "1 1 0.688") == 1);
+}
+
+TEST_CASE("simulation: pieces of several owners are stolen by turns") {
+  // Two devices of a star, whose cores the plan does not use, each with two tiles of 25 rows; the edge server
+  // has two cores: it takes one of each first, then the others.
+  const auto plan = [](HostId owner) {
+    Plan p = plan_of({{{0}, owner, {{0, rows(100, 0, 25)}}}, {{0}, owner, {{0, rows(100, 25, 50)}}}});
+    p.stealing = {.pieces = {0, 1}, .workers = {kEdge}};
+    return p;
+  };
+  Case c(star(), one_layer(), kD0, plan(kD0));
+  c.add_source(kD1, plan(kD1));
+  c.spec.requests = 2;
+  const Trace t = run(c);
+  std::vector<std::uint64_t> order;
+  for (const Interval& i : t.intervals) {
+    if (i.kind == Interval::Kind::kCompute)
+      order.push_back(i.request * 10 + static_cast<std::uint64_t>(i.piece));
+  }
+  // Rows 0..28 and 20..49: 116 and 120 kB over 1 MB/s; the device behind the longer latency comes second.
+  CHECK(order == std::vector<std::uint64_t>{0, 10, 1, 11});
+}
+
+TEST_CASE("simulation: stolen pieces use what others have computed, or do without") {
+  // Tile 0, rows 0..24 of b, needs rows 0..28 of a; tile 1, rows 25..49 of b, reads rows 20..28 of a from it
+  // (180 kB) and computes 29..49; alone it computes 20..49.
+  const LayerGraph graph = two_layers();
+  const std::vector<LayerId> both{0, 1};
+  Plan plan = plan_of({fused_piece(graph, both, {{1, rows(20, 0, 25)}}, kDevice),
+                       {both, kDevice, {{0, rows(100, 29, 50)}, {1, rows(20, 25, 50)}}}});
+  plan.stealing = {
+      .pieces = {0, 1}, .workers = {kDevice}, .alone = {{1, fuse(graph, both, {{1, rows(20, 25, 50)}})}}};
+  const auto with = [&](std::vector<HostId> workers, std::optional<HostId> store) {
+    plan.stealing->workers = std::move(workers);
+    plan.stealing->store = store;
+    return run(Case(pencil(), graph, kDevice, plan));
+  };
+  // One after another on the device: 0.58 + 0.5, then 0.42 + 0.5. What it leaves on the server only travels.
+  Trace t = with({kDevice}, {});
+  CHECK(latency(t) == exactly(2));
+  CHECK(t.link_bytes[kNet] == 0);
+  t = with({kDevice}, kServer);
+  CHECK(latency(t) == exactly(2));
+  CHECK(t.link_bytes[kNet] == exactly(180e3));
+  // Both at once: the server takes tile 1 at 0 and does without. 140 kB, 0.15 s; 0.06 + 0.05 s; 0.01 s.
+  t = with({kDevice, kServer}, {});
+  CHECK(latency(t) == exactly(1.08));
+  CHECK(t.link_bytes[kNet] == exactly(140e3));
+  CHECK(t.hosts[kServer].busy_s == exactly(0.11));
+  // The server alone: 132 kB, 0.142 + 0.058 + 0.05 = 0.25 s; then 104 kB, while 180 kB go to the store: half
+  // the bandwidth, 0.01 + 0.208 s, 0.042 + 0.05 s; 0.01 s for the result.
+  t = with({kServer}, kDevice);
+  CHECK(latency(t) == exactly(0.57));
+  CHECK(t.link_bytes[kNet] == exactly(132e3 + 180e3 + 104e3));
+  // Where tile 1 may not do without, nobody takes it before tile 0 has left its rows: at 1.08 + 0.19 on the
+  // server, which reads them there and 104 kB from the device. 0.114 + 0.042 + 0.05 + 0.01 s.
+  plan.stealing->alone.clear();
+  t = with({kDevice, kServer}, kServer);
+  CHECK(computations(t) == std::vector<std::string>{"0 0 0.000", "0 1 1.270"});  // the owner comes first
+  // The device fetches nothing, for it computed those rows itself: 1.27 + 0.92.
+  CHECK(latency(t) == exactly(2.19));
+  t = with({kServer}, {});
+  CHECK(latency(t) == exactly(0.25 + 0.114 + 0.092 + 0.01));
+}
+
+TEST_CASE("simulation: a host that fails loses what it has stolen, and serves again") {
+  Case c(pencil(), one_layer(), kDevice, five_tiles({kDevice, kServer}));
+  c.arrive({0, 1});
+  c.spec.changes = {{0.09, Change::Kind::kHostState, kServer, 0},
+                    {1.1, Change::Kind::kHostState, kServer, 1}};
+  const Trace t = run(c);
+  // Off while it computes tile 1: the first request is lost, and its other tiles are no longer worked on. Of
+  // the second, from 1.0 on, the device computes tile 0 and the server steals from 1.1 on: tile 1 until
+  // 1.206, tile 3 until 1.312, tile 4 until 1.402; the device tile 2 from 1.2 until 1.4, and 1.412 arrives.
+  CHECK(t.requests[0].state == RequestState::kLost);
+  CHECK(latency(t, 1) == exactly(0.412));
+  // Lost in mid-transfer: the link fails while the tile is on its way, and the thief is free again.
+  Case link(pencil(), one_layer(), kDevice, five_tiles({kDevice, kServer}));
+  link.arrive({0, 1});
+  link.spec.changes = {{0.05, Change::Kind::kLinkState, kNet, 0}, {0.5, Change::Kind::kLinkState, kNet, 1}};
+  const Trace u = run(link);
+  CHECK(u.requests[0].state == RequestState::kLost);
+  CHECK(latency(u, 1) == exactly(0.4));
+  // With a retry the request starts again; nothing of the first try is computed in the second.
+  c.spec.retries = 1;
+  c.arrive({0});
+  const Trace again = run(c);
+  CHECK(again.requests[0].failures == 1);
+  // Tile 0 of the first try holds the device until 0.2; then five tiles without help.
+  CHECK(latency(again) == exactly(0.2 + 5 * 0.2));
+}
+
+TEST_CASE("simulation: stealing that cannot work is refused") {
+  const auto refusal = [](Plan plan) {
+    const Platform platform = pencil();
+    const LayerGraph graph = one_layer();
+    return error_of([&] { check_plan(graph, platform, kDevice, {}, plan, "policy p"); });
+  };
+  const auto says = [](const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+  };
+  CHECK(refusal(five_tiles({kDevice, kServer})) == "no error");
+  CHECK(says(refusal(five_tiles({})), "nobody takes the pieces that may be stolen"));
+  CHECK(says(refusal(five_tiles({7})), "worker host number 7"));
+  CHECK(says(refusal(five_tiles({kServer}, -1)), "its workers ask after no proper time"));
+  Plan plan = five_tiles({kServer});
+  plan.stealing->pieces = {3, 2};
+  CHECK(says(refusal(plan), "the pieces that may be stolen are none, or out of order"));
+  plan = five_tiles({kServer});
+  plan.stealing->alone[0] = {{0, rows(100, 0, 5)}};
+  CHECK(says(refusal(plan), "piece 0 alone computes less of layer number 0 than otherwise"));
+  plan = five_tiles({kServer});
+  plan.pieces[1].share = 0.5;
+  CHECK(says(refusal(plan), "have different shares"));
+  plan = five_tiles({kServer});
+  plan.pieces[0].relays = plan.pieces[1].relays = {0};
+  CHECK(says(refusal(plan), "a tensor is relayed twice"));
+}
+
+TEST_CASE("simulation: the memory of a worker is that of any piece it may take") {
+  // Weights of a: 100 * 20 * 10 * 10 * 4 B = 800 kB, once. A tile of 19 rows of input and 10 of output:
+  // 76 + 200 kB. The owner that computes nothing holds nothing.
+  const LayerGraph graph = one_layer();
+  const auto bytes = plan_memory_bytes(graph, five_tiles({kServer}));
+  CHECK(bytes.at(kServer) == exactly(800e3 + 76e3 + 200e3));
+  CHECK_FALSE(bytes.contains(kDevice));
+  CHECK(plan_memory_bytes(graph, five_tiles({kDevice, kServer})).at(kDevice) == exactly(1076e3));
 }
