@@ -91,6 +91,7 @@ Profile read_profile(const JsonReader& json, double unit_s) {
   for (const auto& [key, value] : json.at("layers").members()) {
     profile.layer_s[key] = value.number(0, kLongest_s) * unit_s;
   }
+  if (const auto parts = json.find("parts")) profile.padded_parts = parts->choice({"exact", "padded"}) == 1;
   if (const auto otherwise = json.find("otherwise")) {
     profile.otherwise = read_regression(*otherwise, read_unit(*otherwise));
     otherwise->done();
@@ -130,6 +131,17 @@ double regression_s(const RegressionTerm& term, const Layer& layer, const LayerC
   return std::max(0.0, term.constant_s + term.per_input_element_s * costs.input_elements +
                            term.per_output_element_s * costs.output_elements +
                            term.per_filter_element_s * filter_elements);
+}
+
+// What a runtime computes of a part when it pads it on all sides: see Profile.
+double padded_elements(const LayerGraph& graph, LayerId id, const Region& part) {
+  const Layer& layer = graph.layer(id);
+  if ((layer.kind != LayerKind::kConv && layer.kind != LayerKind::kDepthwiseConv) || part.size() != 3)
+    return elements(part);
+  const Region read = input_region(graph, id, part, 0);
+  double out = part[0].size();
+  for (std::size_t d = 1; d < 3; ++d) out *= (read[d].size() + layer.stride[d - 1] - 1) / layer.stride[d - 1];
+  return out;
 }
 
 }  // namespace
@@ -210,8 +222,11 @@ double LatencyModel::layer_s(const LayerGraph& graph, LayerId id, const Host& ho
       refuse(fmt::format("its layer times are those of \"{}\", not of \"{}\"", profile->model, graph.name()));
     }
     const auto measured = profile->layer_s.find(layer.name);
-    if (measured != profile->layer_s.end())
-      return batch * measured->second * (costs.output_elements / graph.output_elements(id));
+    if (measured != profile->layer_s.end()) {
+      const double outputs = part != nullptr && profile->padded_parts ? padded_elements(graph, id, *part)
+                                                                      : costs.output_elements;
+      return batch * measured->second * (outputs / graph.output_elements(id));
+    }
     if (!profile->otherwise) {
       std::vector<std::string> known;
       for (const auto& [name, unused] : profile->layer_s) known.push_back(name);

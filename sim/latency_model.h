@@ -36,6 +36,9 @@ struct Regression {
 struct Profile {
   std::string model;  ///< the layer graph whose names these are; empty: any
   std::unordered_map<std::string, double> layer_s;
+  /// The runtime pads a part of a convolution itself and crops the result: it computes as many rows and
+  /// columns as it reads, over the stride.
+  bool padded_parts = false;
   std::optional<Regression> otherwise;
 };
 
@@ -67,7 +70,8 @@ class LatencyModel {
   ///        "conv": {"constant": 0.189, "input_elements": 6.03e-5, "filter_elements": 1.24e-4},
   ///        "fc": {"constant": 0.164, "input_elements": 1.07e-4, "output_elements": -1.83e-4}}}
   ///     {"kind": "profile", "source": "Fig. 3", "model": "alexnet", "unit": "ms",
-  ///      "layers": {"conv_1": 52.02}, "otherwise": {"unit": "ms", "terms": {"conv": {"constant": 5}}}}
+  ///      "layers": {"conv_1": 52.02}, "otherwise": {"unit": "ms", "terms": {"conv": {"constant": 5}}},
+  ///      "parts": "exact"}
   ///     {"kind": "roofline", "source": "measured", "efficiency": {
   ///        "conv": {"value": 0.2, "source": "Table 3"}, "other": {"value": 0.1, "source": "assumed"}},
   ///      "memory_bandwidth_bytes_per_s": {"value": 4e9, "source": "data sheet"},
@@ -75,8 +79,8 @@ class LatencyModel {
   ///
   /// Efficiencies are those of a kind of work (conv_1x1, depthwise_conv, ...: see WorkKind), of all dense
   /// convolutions
-  /// ("conv") or of the rest ("other"). A regression or profile may add "run": {"constant": 842.136,
-  /// "per_weight_byte": 4.49e-6}, in its unit.
+  /// ("conv") or of the rest ("other"). "parts" may be "padded": see Profile. A regression or profile may add
+  /// "run": {"constant": 842.136, "per_weight_byte": 4.49e-6}, in its unit.
   /// @throws InputError naming file, JSON pointer and value.
   static LatencyModel load(const std::filesystem::path& path);
   static LatencyModel parse(const Json& json, const std::string& file);

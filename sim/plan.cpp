@@ -433,6 +433,35 @@ std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire
   return edges;
 }
 
+double deposit_bytes(const LayerGraph& graph, const WireFormat& wire, const Plan& plan, int piece) {
+  const Piece& giver = plan.pieces[static_cast<std::size_t>(piece)];
+  double bytes = 0;
+  for (const int reader : plan.stealing->pieces) {
+    if (reader == piece) continue;
+    const Piece& to = plan.pieces[static_cast<std::size_t>(reader)];
+    std::map<LayerId, std::vector<Region>> counted;
+    for (const LayerId layer : to.layers) {
+      for (std::size_t i = 0; i < graph.layer(layer).inputs.size(); ++i) {
+        const LayerId input = graph.layer(layer).inputs[i];
+        if (!std::ranges::binary_search(giver.layers, input)) continue;
+        const Region all = whole(graph.tensor_shape(input));
+        const auto of = [&](const Piece& p) {
+          return part_of(p, input) == nullptr ? all : *part_of(p, input);
+        };
+        const Region wanted = reads(graph, to, layer, i);
+        if (empty(wanted) || !overlap(wanted, of(giver))) continue;
+        std::vector<Region> given{intersect(wanted, of(giver))};
+        if (std::ranges::binary_search(to.layers, input)) given = subtract(given, of(to));
+        for (const Region& box : counted[input]) given = subtract(given, box);
+        const double whole_bytes = tensor_bytes(graph, wire, input);
+        for (const Region& box : given) bytes += whole_bytes * elements(box) / elements(all);
+        counted[input].insert(counted[input].end(), given.begin(), given.end());
+      }
+    }
+  }
+  return bytes;
+}
+
 namespace {
 
 // Weights or state that a plan's pieces hold on each host, each once.

@@ -151,6 +151,10 @@ struct PlanEdge {
 /// Ascending by (to, from), the result last, from each piece that computes some of it.
 std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire, const Plan& plan);
 
+/// Bytes that a piece that may be stolen leaves at the store: all that it has of what others of these pieces
+/// read beyond what they compute themselves, for each of them, for nobody knows yet who else will have it.
+double deposit_bytes(const LayerGraph& graph, const WireFormat& wire, const Plan& plan, int piece);
+
 /// Proves that a plan can run: the exit exists; its layers are computed exactly once, those in parts as far
 /// as somebody reads them, and no others are (what only joins read that do without some of their inputs, and
 /// have others, may be left out); the pieces form a DAG; hosts have routes where tensors must travel; weights

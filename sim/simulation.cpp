@@ -471,6 +471,7 @@ class Simulation {
       transfer.kind = Activity::Kind::kTransfer;
       transfer.piece = transfer.from_piece = piece;
       transfer.to = *stolen.plan.stealing->store;
+      transfer.bytes = deposit_bytes(*spec_.graph, spec_.wire, stolen.plan, piece);
       found->second = static_cast<int>(stolen.body.activities.size());
       stolen.body.activities.push_back(std::move(transfer));
       link(stolen.body.activities, piece, found->second);
@@ -509,10 +510,7 @@ class Simulation {
       if (gate != edge.from) link(activities, gate, queue);
     }
     int there = edge.from;
-    if (stolen.queue_of.contains(edge.from) && stealing.store) {
-      there = deposit(stolen, edge.from);
-      activities[static_cast<std::size_t>(there)].bytes += edge.bytes;
-    }
+    if (stolen.queue_of.contains(edge.from) && stealing.store) there = deposit(stolen, edge.from);
     if (stolen.queue_of.contains(edge.from) && stealing.alone.contains(edge.to)) {
       activities[static_cast<std::size_t>(queue)].needs.emplace_back(edge.from, there);
     } else {
