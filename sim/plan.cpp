@@ -499,6 +499,22 @@ std::map<HostId, double> held_bytes(const LayerGraph& graph, const Plan& plan, d
   return held;
 }
 
+// Whether a layer may write over its input: it takes element by element what nobody else reads.
+bool works_in_place(const LayerGraph& graph, LayerId id) {
+  const Layer& layer = graph.layer(id);
+  switch (layer.kind) {
+    case LayerKind::kRelu:
+    case LayerKind::kElementwise:
+    case LayerKind::kBatchNorm:
+    case LayerKind::kAffine:
+    case LayerKind::kDropout:
+      return layer.inputs.size() == 1 && layer.inputs[0] != kInput &&
+             graph.consumers(layer.inputs[0]).size() == 1;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 std::map<HostId, double> plan_weight_bytes(const LayerGraph& graph, const Plan& plan) {
@@ -512,7 +528,8 @@ std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& 
       const Region* part = piece.parts.empty() ? nullptr : part_of(piece, id);
       const LayerCosts costs = part == nullptr ? graph.costs(id) : part_costs(graph, id, *part);
       double& largest = activations[piece.host];
-      largest = std::max(largest, costs.input_bytes + costs.output_bytes);
+      largest = std::max(largest, works_in_place(graph, id) ? std::max(costs.input_bytes, costs.output_bytes)
+                                                            : costs.input_bytes + costs.output_bytes);
     }
     for (const LayerId tensor : piece.relays) {
       double& largest = activations[piece.host];

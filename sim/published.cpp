@@ -14,9 +14,9 @@ namespace cdisim {
 namespace {
 
 const std::vector<std::string> kCompareNames{"relative", "equal", "range", "at_least", "order"};
-const std::map<std::string, double> kUnits{{"", 1},     {"s", 1},     {"ms", 1e-3}, {"us", 1e-6},
-                                           {"J", 1},    {"mJ", 1e-3}, {"B", 1},     {"kB", 1e3},
-                                           {"MB", 1e6}, {"1/s", 1},   {"%", 1e-2},  {"USD", 1}};
+const std::map<std::string, double> kUnits{
+    {"", 1},     {"s", 1},    {"ms", 1e-3},     {"us", 1e-6}, {"J", 1},    {"mJ", 1e-3}, {"B", 1},
+    {"kB", 1e3}, {"MB", 1e6}, {"MiB", 1048576}, {"1/s", 1},   {"%", 1e-2}, {"USD", 1}};
 
 // Refuses what is no JSON pointer; the empty one names everything and nothing.
 void check_pointer(const std::string& pointer, const JsonReader& at) {

@@ -251,8 +251,8 @@ TEST_CASE("latency model: a part of a layer") {
   CHECK(profile.layer_s(g, 0, host("d"), 1, &row) == doctest::Approx(0.3).epsilon(1e-12));
   CHECK(profile.layer_s(g, 0, host("d"), 3, &two) == doctest::Approx(0.6).epsilon(1e-12));
   // A runtime that pads parts itself makes 4 / 2 rows and 8 / 1 columns of them: 3 * 2 * 8 of 63 elements.
-  const LatencyModel padded = model(
-      R"({"kind": "profile", "source": "test", "unit": "s", "layers": {"c": 0.9}, "parts": "padded"})");
+  const LatencyModel padded =
+      model(R"({"kind": "profile", "source": "test", "unit": "s", "layers": {"c": 0.9}, "parts": "padded"})");
   CHECK(padded.layer_s(g, 0, host("d"), 1, &row) == doctest::Approx(0.9 * 48 / 63).epsilon(1e-12));
   CHECK(padded.layer_s(g, 0, host("d"), 1) == doctest::Approx(0.9).epsilon(1e-12));
   // 1 + 64 * 0.1 + 14 * 0.01 + (4 / 2 * 2 / 1 * 2 channels) * 0.001, and 2 per weight byte before it: of the

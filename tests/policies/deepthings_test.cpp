@@ -73,7 +73,8 @@ TEST_CASE("deepthings: tiles are those of the paper's equations") {
         const Piece& piece = plan.pieces[static_cast<std::size_t>(i * n + j)];
         const auto rows = traverse(i, n), columns = traverse(j, n);
         for (std::size_t l = 1; l <= 16; ++l) {
-          const Region expected{{0, kChannels[l]}, {rows[l][0], rows[l][1] + 1}, {columns[l][0], columns[l][1] + 1}};
+          const Region expected{
+              {0, kChannels[l]}, {rows[l][0], rows[l][1] + 1}, {columns[l][0], columns[l][1] + 1}};
           CHECK(piece.parts.at(layers[l]) == expected);
           const double in = 4.0 * kChannels[l - 1] * length(rows[l - 1]) * length(columns[l - 1]);
           const double out = 4.0 * kChannels[l] * length(rows[l]) * length(columns[l]);
@@ -85,7 +86,8 @@ TEST_CASE("deepthings: tiles are those of the paper's equations") {
     CAPTURE(n);
     // Fig. 11: 56.41, 16.02 and 9.10 MiB of tensors (read to 0.05), section V-B: tiles of 8.152, 10.591 and
     // 13.348 MiB, which with the frame's 4.23 and the output's 1.41 are the 13.8, 16.2 and 18.9 of the text.
-    const std::map<int, double> published{{1, 56.41}, {3, 16.02}, {5, 9.10}}, tiles{{3, 8.152}, {4, 10.591}, {5, 13.348}};
+    const std::map<int, double> published{{1, 56.41}, {3, 16.02}, {5, 9.10}},
+        tiles{{3, 8.152}, {4, 10.591}, {5, 13.348}};
     if (published.contains(n)) CHECK(data / kMiB == doctest::Approx(published.at(n)).epsilon(0.005));
     if (tiles.contains(n)) CHECK(input / kMiB == doctest::Approx(tiles.at(n)).epsilon(1e-4));
     double sent = 0;
@@ -122,7 +124,8 @@ TEST_CASE("deepthings: what neighbours leave at the gateway") {
         for (std::size_t l = 1; l < 16; ++l) {
           const Span rows = back(own(i, l + 1), l + 1), columns = back(own(j, l + 1), l + 1);
           const auto from = [&](std::size_t a, std::size_t b) {
-            expected += 4.0 * kChannels[l] * length(common(rows, at[a][l])) * length(common(columns, at[b][l]));
+            expected +=
+                4.0 * kChannels[l] * length(common(rows, at[a][l])) * length(common(columns, at[b][l]));
           };
           if (i > 0) from(i - 1, j);
           if (i + 1 < m) from(i + 1, j);
@@ -175,8 +178,8 @@ TEST_CASE("deepthings: even tiles come first, odd ones can do without them") {
 }
 
 TEST_CASE("deepthings: one device computes all tiles, six share them") {
-  // Layer times of Fig. 1 by the share of each layer that tiles compute, padded; on one device nothing but the
-  // output travels, 1.41 MiB at 38.44 Mbit/s.
+  // Layer times of Fig. 1 by the share of each layer that tiles compute, padded; on one device nothing but
+  // the output travels, 1.41 MiB at 38.44 Mbit/s.
   Scene s{Platform::load(kRoot + "/platforms/deepthings.xml"),
           LayerGraph::load(kRoot + "/workloads/yolov2_first16.json"),
           LatencyModel::load(kRoot + "/platforms/latency/deepthings_darknet.json")};
@@ -196,7 +199,8 @@ TEST_CASE("deepthings: one device computes all tiles, six share them") {
     }
   }
   double seconds = 0;
-  for (const int piece : plan.stealing->pieces) seconds += s.problem().compute_s(plan.pieces[static_cast<std::size_t>(piece)]);
+  for (const int piece : plan.stealing->pieces)
+    seconds += s.problem().compute_s(plan.pieces[static_cast<std::size_t>(piece)]);
   CHECK(seconds == doctest::Approx(expected).epsilon(1e-9));
 }
 
@@ -212,7 +216,8 @@ TEST_CASE("deepthings: models and parameters that it cannot tile") {
   };
   CHECK(refusal({{"rows", 0}}).find("/rows: must be between 1 and 64") != std::string::npos);
   CHECK(refusal({{"columns", 65}}).find("/columns: must be between 1 and 64") != std::string::npos);
-  CHECK(refusal({{"fused_layers", 0}}).find("/fused_layers: must be between 1 and 1000") != std::string::npos);
+  CHECK(refusal({{"fused_layers", 0}}).find("/fused_layers: must be between 1 and 1000") !=
+        std::string::npos);
   CHECK(refusal({{"devices", -1}}).find("/devices: must not be negative") != std::string::npos);
   CHECK(refusal({{"scheduling", "none"}}).find("reuse") != std::string::npos);
 }
