@@ -140,13 +140,14 @@ Configuration search(const Problem& problem, HostId server, bool argmin) {
   return fastest_of_first_exit(costs);
 }
 
-// What to do while every link to the server and back has the bandwidth `bytes_per_s`.
+// What to do while the routes to the server and back give `bytes_per_s`.
 Configuration most_rewarding(const Problem& now, HostId server, double bytes_per_s) {
   std::vector<double> bandwidth(now.bandwidth_bytes_per_s.begin(), now.bandwidth_bytes_per_s.end());
   for (const auto& [from, to] : {std::pair(now.source, server), std::pair(server, now.source)}) {
-    for (const LinkId link : now.platform.route(from, to)->links) {
-      bandwidth[static_cast<std::size_t>(link)] = bytes_per_s;
-    }
+    const Route& route = *now.platform.route(from, to);
+    for (std::size_t i = 0; i < route.links.size(); ++i)
+      bandwidth[static_cast<std::size_t>(route.links[i])] =
+          bytes_per_s * (route.weights.empty() ? 1 : route.weights[i]);
   }
   Problem problem = now;
   problem.bandwidth_bytes_per_s = bandwidth;

@@ -248,7 +248,7 @@ class Stages {
 Channel channel(const Problem& problem, HostId from, HostId to) {
   const Route& route = *problem.platform.route(from, to);
   const bool shared = std::ranges::any_of(
-      route.links, [&](LinkId link) { return problem.platform.link(link).sharing == Sharing::kShared; });
+      route.links, [&](LinkId link) { return problem.platform.link(link).sharing != Sharing::kFatpipe; });
   return {route.latency_s, shared, bottleneck_bytes_per_s(problem, from, to)};
 }
 
@@ -260,7 +260,7 @@ Stages::Stages(const Problem& problem, HostId server)
   const std::vector<LinkId>& back = problem.platform.route(server, problem.source)->links;
   for (const LinkId link : problem.platform.route(problem.source, server)->links) {
     const bool both = std::ranges::find(back, link) != back.end();
-    one_link_ = one_link_ || (both && problem.platform.link(link).sharing == Sharing::kShared);
+    one_link_ = one_link_ || (both && problem.platform.link(link).sharing != Sharing::kFatpipe);
   }
   const bool accuracies_known =
       std::ranges::all_of(problem.graph.exits(), [](const Exit& exit) { return exit.accuracy.has_value(); });

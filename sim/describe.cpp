@@ -131,10 +131,17 @@ bool describe_platform(const fs::path& path) {
   }
   print(format_table({"host", "tier", "device", "cores", "speed", "memory", "power", "USD/h"}, rows));
   rows.clear();
+  const auto bandwidth = [](double bytes_per_s) {
+    return format_quantity(bytes_per_s, Dimension::kBandwidth);
+  };
+  constexpr const char* kSharing[] = {"shared", "fatpipe", "Wi-Fi"};
   for (const Link& link : platform.links()) {
-    rows.push_back({link.name, format_quantity(link.bandwidth_bytes_per_s, Dimension::kBandwidth),
+    const std::vector<double>& rates = link.rates_bytes_per_s;
+    rows.push_back({link.name,
+                    rates.size() < 2 ? bandwidth(link.bandwidth_bytes_per_s)
+                                     : bandwidth(rates.front()) + ".." + bandwidth(rates.back()),
                     format_quantity(link.latency_s, Dimension::kTime),
-                    link.sharing == Sharing::kShared ? "shared" : "fatpipe",
+                    kSharing[static_cast<std::size_t>(link.sharing)],
                     fmt::format("{:.3g}", link.price_usd_per_byte * 1e9)});
   }
   print("\n" + format_table({"link", "bandwidth", "latency", "sharing", "USD/GB"}, rows));

@@ -2,6 +2,7 @@
 // and turns shared work into SimGrid activities.
 #include "sim/engine.h"
 
+#include <fmt/format.h>
 #include <simgrid/plugins/energy.h>
 #include <xbt/log.h>
 
@@ -29,6 +30,13 @@ namespace routing = simgrid::kernel::routing;
 // SimGrid's payloads are whole numbers. In millionths of a byte the rounding is below 1e-10 of any real
 // transfer.
 constexpr double kUnitsPerByte = 1e6;
+// SimGrid's solver forgets a link once what its unsettled transfers take of it, on a Wi-Fi medium 1 / rate
+// each, adds up to less than 1e-5, which it does at any real rate in byte/s: where another link holds one of
+// them back it gives up ("The Impossible Did Happen"). So SimGrid sees rates divided by this, in the order of
+// 1, and makes up for it by its bandwidth factor. A power of 2: exact.
+constexpr double kRateFactor = 0x1p40;
+// Of a lane that holds nothing back, byte/s.
+constexpr double kUnlimited = 1e18;
 // SimGrid skips a transfer's latency, and keeps its CM02 weight, with a latency factor that is tiny but not
 // 0.
 constexpr double kLatencyAlreadyPaid = 1e-15;
@@ -46,6 +54,7 @@ double tie_tolerance(double date) {
 
 struct LinkState {
   sg4::Link* link = nullptr;  // none for a fatpipe, see Carrier::lane
+  bool wifi = false;
   bool on = true;
   double bandwidth = 0;
   int users = 0;     // transfers that cross it now
@@ -60,6 +69,10 @@ struct Start {
   sg4::Link* lane = nullptr;
   double latency_factor = 1;
 };
+
+double simgrid_rate(double bytes_per_s) {
+  return bytes_per_s * kUnitsPerByte / kRateFactor;
+}
 
 // Answers SimGrid's routing questions from the platform's own sparse table: SimGrid's "Full" keeps n x n
 // entries.
@@ -76,14 +89,22 @@ class SparseZone : public routing::NetZoneImpl {
     if (latency != nullptr) *latency += start.route->latency_s;
     std::vector<LinkId> shared;
     for (const LinkId id : start.route->links) {
-      if (links_[static_cast<std::size_t>(id)].link != nullptr) shared.push_back(id);
+      const LinkState& state = links_[static_cast<std::size_t>(id)];
+      if (state.link != nullptr && !state.wifi) shared.push_back(id);
     }
+    const auto air = [&](LinkId id) {
+      const LinkState& state = links_[static_cast<std::size_t>(id)];
+      if (state.wifi) into->link_list_.push_back(state.link->get_impl());
+    };
     // The order means nothing to the model, but see touch_route(): a link of the transfer's own comes first.
     const auto users = [&](LinkId id) { return links_[static_cast<std::size_t>(id)].users; };
     std::stable_sort(shared.begin(), shared.end(), [&](LinkId x, LinkId y) { return users(x) < users(y); });
+    // Wi-Fi media keep their places, at the ends: SimGrid takes the rates from there.
+    air(start.route->links.front());
     if (start.lane != nullptr) into->link_list_.push_back(start.lane->get_impl());
     for (const LinkId id : shared)
       into->link_list_.push_back(links_[static_cast<std::size_t>(id)].link->get_impl());
+    if (start.route->links.size() > 1) air(start.route->links.back());
   }
 
   void announce(const Start& start) { starts_.push_back(start); }
@@ -246,11 +267,14 @@ struct Engine::Impl {
   void build() {
     xbt_log_control_set("root.threshold:critical");
     if (options.host_energy) sg_host_energy_plugin_init();
+    const bool cm02 = options.network == NetworkModel::kCm02;
     // SimGrid reads its settings from an argument vector, which must outlive the engine.
     static std::vector<std::string> arguments;
     arguments = {
         "cdisim",
-        std::string("--cfg=network/model:") + (options.network == NetworkModel::kCm02 ? "CM02" : "LV08"),
+        std::string("--cfg=network/model:") + (cm02 ? "CM02" : "LV08"),
+        fmt::format("--cfg=network/bandwidth-factor:{}", cm02 ? kRateFactor : 0.97 * kRateFactor),
+        fmt::format("--cfg=network/weight-S:{}", cm02 ? 0 : simgrid_rate(20537)),
         "--cfg=network/crosstraffic:0",
         "--cfg=network/TCP-gamma:0",
         "--cfg=surf/precision:1e-12",
@@ -268,10 +292,13 @@ struct Engine::Impl {
     simgrid = std::make_unique<sg4::Engine>(&argc, argv.data());
 
     zone = new SparseZone("platform", links);
+    std::vector<const sg4::Link*> media;  // Wi-Fi
     for (const Link& link : platform.links()) {
       sg4::Link* made = nullptr;
+      const bool wifi = link.sharing == Sharing::kWifi;
       if (link.sharing == Sharing::kShared) made = make_link(zone, link.name, link.bandwidth_bytes_per_s);
-      links.push_back({made, true, link.bandwidth_bytes_per_s, 0, kNone, 0});
+      if (wifi) media.push_back(made = make_wifi_link(link));
+      links.push_back({.link = made, .wifi = wifi, .bandwidth = link.bandwidth_bytes_per_s});
     }
     for (HostId id = 0; id < platform.host_count(); ++id) {
       const Host& host = platform.host(id);
@@ -291,6 +318,7 @@ struct Engine::Impl {
       made->seal();
       if (host.power_state != 0) made->set_pstate(static_cast<unsigned long>(host.power_state));
       hosts.emplace_back();
+      for (const sg4::Link* air : media) air->set_host_wifi_rate(made, host.wifi_rate);
       hosts.back().host = made;
       hosts.back().power_state = host.power_state;
       hosts.back().flight_w = host.flight_w;
@@ -311,7 +339,18 @@ struct Engine::Impl {
   }
 
   static sg4::Link* make_link(SparseZone* where, const std::string& name, double bytes_per_s) {
-    sg4::Link* link = where->get_iface()->create_link(name, bytes_per_s * kUnitsPerByte);
+    sg4::Link* link = where->get_iface()->create_link(name, simgrid_rate(bytes_per_s));
+    link->seal();
+    return link;
+  }
+
+  // SimGrid makes them in zones of their own only.
+  sg4::Link* make_wifi_link(const Link& of) const {
+    std::vector<double> rates;
+    for (const double rate : of.rates_bytes_per_s) rates.push_back(simgrid_rate(rate));
+    sg4::NetZone* air = sg4::create_wifi_zone("zone of " + of.name);
+    air->get_impl()->set_network_model(zone->get_network_model());
+    sg4::Link* link = air->create_link(of.name, rates);
     link->seal();
     return link;
   }
@@ -773,7 +812,9 @@ struct Engine::Impl {
       ++job.generation;
       push(now, job.tag, EventKind::kComputed, index, job.generation);
     }
-    fail_transfers([&](const Transfer& t) { return t.from == host || t.to == host; });
+    fail_transfers([&](const Transfer& t) {
+      return t.from == host || t.to == host || std::ranges::count(t.route->relays, host) > 0;
+    });
     state.host->turn_off();
     watch_battery(host);
   }
@@ -791,11 +832,16 @@ struct Engine::Impl {
   }
 
   bool shares(LinkId id) const {
-    return platform.link(id).sharing == Sharing::kShared;
+    return platform.link(id).sharing != Sharing::kFatpipe;
   }
 
-  double fatpipe_rate(const Route& route) const {
-    double rate = std::numeric_limits<double>::infinity();
+  bool crosses_wifi(const Route& route) const {
+    return links[at(route.links.front())].wifi || links[at(route.links.back())].wifi;
+  }
+
+  // What the fatpipes of a route allow.
+  double lane_rate(const Route& route) const {
+    double rate = kUnlimited;
     for (const LinkId id : route.links) {
       if (!shares(id)) rate = std::min(rate, links[at(id)].bandwidth);
     }
@@ -804,7 +850,9 @@ struct Engine::Impl {
 
   double timer_rate(const Route& route) const {
     double rate = std::numeric_limits<double>::infinity();
-    for (const LinkId id : route.links) rate = std::min(rate, links[at(id)].bandwidth);
+    for (std::size_t i = 0; i < route.links.size(); ++i)
+      rate = std::min(rate,
+                      links[at(route.links[i])].bandwidth / (route.weights.empty() ? 1 : route.weights[i]));
     return rate;
   }
 
@@ -812,6 +860,7 @@ struct Engine::Impl {
     const int index = new_transfer();
     bool alone = !options.full_solver && options.network == NetworkModel::kCm02;
     bool passable = hosts[at(from)].on && hosts[at(to)].on;
+    for (const HostId relay : route.relays) passable = passable && hosts[at(relay)].on;
     for (const LinkId id : route.links) {
       passable = passable && links[at(id)].on;
       if (!shares(id)) continue;
@@ -838,7 +887,7 @@ struct Engine::Impl {
       ++links[at(id)].users;
       if (alone && shares(id)) links[at(id)].sole = index;
     }
-    if (platform.host(from).has_radio || platform.host(to).has_radio) {
+    if (has_radio(t)) {
       push(t.latency_end, tag, EventKind::kDataPhase, index, t.generation);
     }
     if (alone) {
@@ -866,10 +915,11 @@ struct Engine::Impl {
     carrier.start.latency_factor =
         t.route->latency_s == 0 ? 1 : std::max(kLatencyAlreadyPaid, left_latency_s / t.route->latency_s);
     carrier.start.lane = nullptr;
-    if (const double allowed = fatpipe_rate(*t.route); allowed < std::numeric_limits<double>::infinity()) {
+    const double allowed = lane_rate(*t.route);
+    if (allowed < kUnlimited || (crosses_wifi(*t.route) && t.route->links.size() > 1)) {
       if (carrier.lane == nullptr)
         carrier.lane = make_link(lanes, "lane " + std::to_string(t.carrier), allowed);
-      carrier.lane->set_bandwidth(allowed * kUnitsPerByte);
+      carrier.lane->set_bandwidth(simgrid_rate(allowed));
       carrier.start.lane = carrier.lane;
     }
     launch(t.carrier);
@@ -881,13 +931,17 @@ struct Engine::Impl {
   // SimGrid 3.32's lazy solver forgets links: when a transfer's latency has passed it follows the transfer's
   // first link only, and not even that where the link already changed at this instant, so that the transfer
   // exceeds the others. Setting their bandwidth anew makes the solver look. A first link that nobody else
-  // uses cannot have changed.
+  // uses cannot have changed. Wi-Fi media come first and take no bandwidth: there the lane does it.
   void touch_route(const Transfer& t) {
+    if (crosses_wifi(*t.route)) {
+      carriers[at(t.carrier)].lane->set_bandwidth(simgrid_rate(lane_rate(*t.route)));
+      return;
+    }
     bool own_link = carriers[at(t.carrier)].start.lane != nullptr;
     for (const LinkId id : t.route->links) own_link = own_link || (shares(id) && links[at(id)].users == 1);
     if (own_link) return;
     for (const LinkId id : t.route->links)
-      links[at(id)].link->set_bandwidth(links[at(id)].bandwidth * kUnitsPerByte);
+      links[at(id)].link->set_bandwidth(simgrid_rate(links[at(id)].bandwidth));
   }
 
   void flow_until_now(Transfer& t) {
@@ -904,7 +958,7 @@ struct Engine::Impl {
     }
     // The timer that was set is void; a data phase still to come is announced anew.
     ++t.generation;
-    if (!t.data_phase && (platform.host(t.from).has_radio || platform.host(t.to).has_radio)) {
+    if (!t.data_phase && has_radio(t)) {
       push(std::max(now, t.latency_end), t.tag, EventKind::kDataPhase, index, t.generation);
     }
     send_through_solver(index);
@@ -933,10 +987,12 @@ struct Engine::Impl {
     }
     if (!failed) {
       for (const LinkId id : t.route->links) links[at(id)].bytes += t.bytes;
-      draw_radio(t.from, t.bytes * platform.host(t.from).radio.tx_j_per_byte);
-      draw_radio(t.to, t.bytes * platform.host(t.to).radio.rx_j_per_byte);
+      for_radios(t, [&](HostId host, int sends, int receives) {
+        const Radio& radio = platform.host(host).radio;
+        draw_radio(host, t.bytes * (sends * radio.tx_j_per_byte + receives * radio.rx_j_per_byte));
+      });
     }
-    const Completion completion{t.tag, failed, t.started_s, t.started_s, date};
+    const Completion completion{t.tag, failed, t.started_s, t.started_s, date, t.route};
     ++t.generation;
     t.carrier = kNone;
     free_transfers.push_back(index);
@@ -961,7 +1017,7 @@ struct Engine::Impl {
     LinkState& link = links[at(id)];
     link.bandwidth = bytes_per_s;
     if (shares(id)) {
-      link.link->set_bandwidth(bytes_per_s * kUnitsPerByte);
+      link.link->set_bandwidth(simgrid_rate(bytes_per_s));
       if (link.sole != kNone) retime(link.sole);
       return;
     }
@@ -971,7 +1027,7 @@ struct Engine::Impl {
       if (t.carrier == kNone) {
         retime(index);
       } else {
-        carriers[at(t.carrier)].lane->set_bandwidth(fatpipe_rate(*t.route) * kUnitsPerByte);
+        carriers[at(t.carrier)].lane->set_bandwidth(simgrid_rate(lane_rate(*t.route)));
       }
     }
   }
@@ -981,7 +1037,7 @@ struct Engine::Impl {
     flow_until_now(t);
     t.rate = timer_rate(*t.route);
     ++t.generation;
-    if (!t.data_phase && (platform.host(t.from).has_radio || platform.host(t.to).has_radio)) {
+    if (!t.data_phase && has_radio(t)) {
       push(std::max(now, t.latency_end), t.tag, EventKind::kDataPhase, index, t.generation);
     }
     push(std::max(now, t.since) + t.left_bytes / t.rate, t.tag, EventKind::kTransferred, index, t.generation);
@@ -1129,26 +1185,36 @@ struct Engine::Impl {
     if (was_on) handlers.changed({now, Change::Kind::kHostState, id, 0});
   }
 
-  void radio_on(Transfer& t) {
-    if (t.data_phase) return;
-    meter(t.from);
-    meter(t.to);
-    t.data_phase = true;
-    ++hosts[at(t.from)].sending;
-    ++hosts[at(t.to)].receiving;
-    watch_battery(t.from);
-    watch_battery(t.to);
+  // The hosts whose radios a transfer takes: (host, sends, receives).
+  template <class Visit>
+  void for_radios(const Transfer& t, Visit visit) const {
+    visit(t.from, 1, 0);
+    for (const HostId relay : t.route->relays) visit(relay, 1, 1);
+    visit(t.to, 0, 1);
   }
 
+  bool has_radio(const Transfer& t) const {
+    bool any = false;
+    for_radios(t, [&](HostId host, int, int) { any = any || platform.host(host).has_radio; });
+    return any;
+  }
+
+  void radio_on(Transfer& t) {
+    switch_radios(t, true);
+  }
   void radio_off(Transfer& t) {
-    if (!t.data_phase) return;
-    meter(t.from);
-    meter(t.to);
-    t.data_phase = false;
-    --hosts[at(t.from)].sending;
-    --hosts[at(t.to)].receiving;
-    watch_battery(t.from);
-    watch_battery(t.to);
+    switch_radios(t, false);
+  }
+  void switch_radios(Transfer& t, bool on) {
+    if (t.data_phase == on) return;
+    t.data_phase = on;
+    const int sign = on ? 1 : -1;
+    for_radios(t, [&](HostId host, int sends, int receives) {
+      meter(host);
+      hosts[at(host)].sending += sign * sends;
+      hosts[at(host)].receiving += sign * receives;
+      watch_battery(host);
+    });
   }
 
   // ---- end ----

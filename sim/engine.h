@@ -25,6 +25,7 @@ struct Completion {
   double queued_s = 0;   ///< date of the call
   double started_s = 0;  ///< date at which a core began (computations), else queued_s
   double ended_s = 0;
+  const Route* route = nullptr;  ///< that a transfer took
 };
 
 /// A change of the platform in the course of a run.
@@ -64,7 +65,8 @@ struct HostMeter {
 /// as in SimGrid.
 ///
 /// A host with a battery draws all its energy from it, what its radio takes per byte as a transfer ends. At
-/// the date at which the charge is used up the host goes off, as by a kHostState change, and stays off.
+/// the date at which the charge is used up the host goes off, as by a kHostState change, and stays off. The
+/// relays of a route receive and send as its ends do, and a transfer fails with them.
 class Engine {
  public:
   struct Handlers {

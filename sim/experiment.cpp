@@ -144,6 +144,10 @@ void read_links(const JsonReader& reader, Platform& platform, RunSpec& spec, con
     if (const auto bandwidth = link.find("bandwidth")) {
       for (const LinkId id : ids) platform.set_bandwidth(id, read_bandwidth(*bandwidth));
     }
+    for (const char* key : {"bandwidth_trace", "radio"}) {
+      if (platform.link(ids.front()).sharing == Sharing::kWifi && link.has(key))
+        link.at(key).fail("a Wi-Fi link's rates do not change in the course of a run");
+    }
     if (const auto latency = link.find("latency")) {
       for (const LinkId id : ids)
         platform.set_latency(id, latency->quantity(Dimension::kTime), latency->place());
@@ -168,6 +172,19 @@ void read_links(const JsonReader& reader, Platform& platform, RunSpec& spec, con
   }
   spec.radio_traces = radio_traces.size();
   std::ranges::move(radio_traces, std::back_inserter(spec.bandwidth_traces));
+}
+
+// What AdHocRoutes cannot join.
+void check_ad_hoc(const JsonReader& reader, const Platform& platform) {
+  const auto links = platform.links();
+  for (const Link& link : links) {
+    if (link.sharing == Sharing::kWifi)
+      reader.fail(
+          fmt::format("\"{}\" is a Wi-Fi link, which SimGrid has at the ends of routes only", link.name));
+  }
+  const auto has_latency = [](const Link& link) { return link.latency_s > 0; };
+  if (std::ranges::any_of(links, has_latency) && !std::ranges::all_of(links, has_latency))
+    reader.fail("needs links all with latency or all without: SimGrid's CM02 cannot mix them");
 }
 
 // The power of hosts that fly follows their speed.
@@ -274,6 +291,8 @@ void read_changes(const JsonReader& reader, const Platform& platform, RunSpec& s
           spec.changes.push_back(
               {date_s, Change::Kind::kLinkState, id, static_cast<double>(state->choice({"off", "on"}))});
         } else {
+          if (platform.link(id).sharing == Sharing::kWifi)
+            entry.at("bandwidth").fail("a Wi-Fi link's rates do not change in the course of a run");
           spec.changes.push_back(
               {date_s, Change::Kind::kBandwidth, id, read_bandwidth(entry.at("bandwidth"))});
         }
@@ -549,6 +568,10 @@ std::unique_ptr<RunSetup> Experiment::read(const Json& document, const Run& run,
   }
   if (const auto links = top.find("links"))
     read_links(*links, out->platform, spec, folder, seed, mobility, models);
+  if (const auto routing = top.find("routing")) {
+    spec.ad_hoc = routing->choice({"platform", "ad_hoc"}) == 1;
+    if (spec.ad_hoc) check_ad_hoc(*routing, out->platform);
+  }
   if (const auto hosts = top.find("hosts")) read_hosts(*hosts, *out->graph, out->platform, spec);
   if (const auto changes = top.find("changes")) read_changes(*changes, out->platform, spec);
   if (const auto history = top.find("history")) {

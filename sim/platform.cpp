@@ -22,9 +22,9 @@ using Names = std::vector<std::string>;
 const Names kTiers{"device", "edge", "cloud", "uav"};
 const Names kDisciplines{"fifo", "batch", "shared"};
 const Names kHostProperties{
-    "tier",           "device_type",       "profile",     "memory",        "discipline",
-    "max_batch",      "max_wait",          "wattage_off", "wattage_radio", "joule_per_byte_radio",
-    "price_per_hour", "wattage_per_state", "battery",     "wattage_flight"};
+    "tier",           "device_type",       "profile",     "memory",         "discipline",
+    "max_batch",      "max_wait",          "wattage_off", "wattage_radio",  "joule_per_byte_radio",
+    "price_per_hour", "wattage_per_state", "battery",     "wattage_flight", "wifi_rate"};
 
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
@@ -156,23 +156,11 @@ class PlatformReader {
     check_attributes(zone, {"id", "routing"});
     required(zone, "id");
     parse_choice(required(zone, "routing"), {"Full"}, place(zone, "routing"));
-
-    bool routes_begun = false;
-    for (const pugi::xml_node node : elements(zone, {"host", "link", "route"})) {
-      const std::string_view kind = node.name();
-      if (kind == "route") {
-        routes_begun = true;
-        read_route(node);
-        continue;
-      }
-      // SimGrid's own reader stops here.
-      if (routes_begun)
-        fail(node, fmt::format("<{}> stands after a <route>; hosts and links come first", kind));
-      if (kind == "host") {
-        read_host(node);
-      } else {
-        read_link(node);
-      }
+    if (zone.child("zone")) {
+      read_contents(zone, {"zone", "link", "zoneRoute"});
+    } else {
+      zones_.push_back({.node = zone});
+      read_contents(zone, {"host", "link", "route"});
     }
     check_whole(zone);
     return std::move(platform_);
@@ -242,9 +230,12 @@ class PlatformReader {
   };
   using Properties = std::map<std::string_view, Property>;
 
-  Properties read_properties(const pugi::xml_node& parent, const Names& known) const {
+  // `others`: the elements that may stand beside the properties.
+  Properties read_properties(const pugi::xml_node& parent, const Names& known, Names others = {}) const {
     Properties properties;
-    for (const pugi::xml_node node : elements(parent, {"prop"})) {
+    others.emplace_back("prop");
+    for (const pugi::xml_node node : elements(parent, others)) {
+      if (std::string_view(node.name()) != "prop") continue;
       check_attributes(node, {"id", "value"});
       const std::string_view id = required(node, "id");
       if (std::find(known.begin(), known.end(), id) == known.end()) {
@@ -261,6 +252,149 @@ class PlatformReader {
   static const Property* find(const Properties& properties, std::string_view id) {
     const auto found = properties.find(id);
     return found == properties.end() ? nullptr : &found->second;
+  }
+
+  // ---- zones ----
+  struct Zone {
+    pugi::xml_node node;
+    bool wifi = false;
+    std::vector<HostId> hosts = {};
+    std::string_view access_point = {};  // Wi-Fi: the name of a router
+    LinkId air = -1;
+  };
+
+  void read_contents(const pugi::xml_node& zone, const Names& known) {
+    bool routes_begun = false;
+    for (const pugi::xml_node node : elements(zone, known)) {
+      const std::string_view kind = node.name();
+      const bool is_route = kind == "route" || kind == "zoneRoute";
+      // SimGrid's own reader stops here.
+      if (routes_begun && !is_route)
+        fail(node, fmt::format("<{}> stands after a <route>; hosts and links come first", kind));
+      routes_begun = routes_begun || is_route;
+      if (kind == "zone") read_zone(node);
+      if (kind == "host") read_host(node);
+      if (kind == "link") read_link(node);
+      if (kind == "route") read_route(node);
+      if (kind == "zoneRoute") read_zone_route(node);
+    }
+  }
+
+  void read_zone(const pugi::xml_node& node) {
+    check_attributes(node, {"id", "routing"});
+    const std::string_view name = required(node, "id");
+    if (find_zone(name) != nullptr) fail(node, fmt::format("zone \"{}\" stands twice", name));
+    const bool wifi = parse_choice(required(node, "routing"), {"Full", "Wifi"}, place(node, "routing")) == 1;
+    zones_.push_back({.node = node, .wifi = wifi});
+    if (wifi) {
+      read_wifi_zone(node);
+    } else {
+      read_contents(node, {"host", "link", "route"});
+    }
+    if (zones_.back().hosts.empty()) fail(node, fmt::format("zone \"{}\" has no <host>", name));
+  }
+
+  // One medium: the way from a station to another leads through the access point and takes it twice.
+  void read_wifi_zone(const pugi::xml_node& node) {
+    const Properties properties = read_properties(node, {"access_point"}, {"router", "host", "link"});
+    Names routers;
+    for (const pugi::xml_node child : node.children()) {
+      const std::string_view kind = child.name();
+      if (kind == "host") read_host(child);
+      if (kind == "link") read_link(child);
+      if (kind != "router") continue;
+      check_attributes(child, {"id"});
+      elements(child, {});
+      routers.emplace_back(required(child, "id"));
+    }
+    Zone& zone = zones_.back();
+    if (zone.air < 0) fail(node, "a Wi-Fi zone has one <link>, its medium");
+    // A host as access point would have one rate for all stations.
+    if (const Property* p = find(properties, "access_point")) {
+      parse_choice(p->value, routers, p->place);
+      zone.access_point = p->value;
+    }
+    const auto levels = static_cast<int>(platform_.link(zone.air).rates_bytes_per_s.size());
+    for (const HostId id : zone.hosts) {
+      const Host& host = platform_.host(id);
+      if (host.wifi_rate >= levels)
+        fail(host_nodes_[static_cast<std::size_t>(id)],
+             fmt::format("host \"{}\" has wifi_rate {}, link \"{}\" has {} rates, the first is 0", host.name,
+                         host.wifi_rate, platform_.link(zone.air).name, levels));
+    }
+    platform_.routes_.resize(platform_.hosts_.size());
+    for (const HostId from : zone.hosts) {
+      for (const HostId to : zone.hosts) {
+        if (from != to) add_route(node, from, to, {zone.air, zone.air});
+      }
+    }
+  }
+
+  const Zone* find_zone(std::string_view name) const {
+    for (const Zone& zone : zones_) {
+      if (name == zone.node.attribute("id").value()) return &zone;
+    }
+    return nullptr;
+  }
+
+  // The links between a host and its zone's gateway; empty where the host is the gateway.
+  std::vector<LinkId> way(const Zone& zone, HostId host, std::string_view gateway, bool out) const {
+    if (zone.wifi) return {zone.air};
+    if (platform_.host(host).name == gateway) return {};
+    const HostId other = platform_.find_host(gateway);
+    const Route* route = out ? platform_.route(host, other) : platform_.route(other, host);
+    if (route == nullptr)
+      fail(host_nodes_[static_cast<std::size_t>(host)],
+           fmt::format("host \"{}\" has no route to and from \"{}\", the gateway of its zone",
+                       platform_.host(host).name, gateway));
+    return route->links;
+  }
+
+  struct Gateway {
+    const Zone* zone;
+    std::string_view name;
+  };
+
+  Gateway read_gateway(const pugi::xml_node& node, const char* zone_attribute, const char* attribute) const {
+    Names names, gateways;
+    for (const Zone& zone : zones_) names.emplace_back(zone.node.attribute("id").value());
+    const Zone& zone =
+        zones_[parse_choice(required(node, zone_attribute), names, place(node, zone_attribute))];
+    if (!zone.wifi) {
+      for (const HostId id : zone.hosts) gateways.push_back(platform_.host(id).name);
+    } else if (!zone.access_point.empty()) {
+      gateways.emplace_back(zone.access_point);
+    }
+    const std::string_view name = required(node, attribute);
+    parse_choice(name, gateways, place(node, attribute));
+    return {&zone, name};
+  }
+
+  void read_zone_route(const pugi::xml_node& node) {
+    check_attributes(node, {"src", "dst", "gw_src", "gw_dst", "symmetrical"});
+    const Gateway from = read_gateway(node, "src", "gw_src"), to = read_gateway(node, "dst", "gw_dst");
+    if (from.zone == to.zone) fail(node, "a <zoneRoute> leads from a zone to another");
+    const auto [there, back] = read_route_links(node);
+    const bool symmetrical = read_symmetrical(node);
+    const auto join = [&](const Gateway& a, HostId host_a, const std::vector<LinkId>& between,
+                          const Gateway& b, HostId host_b) {
+      std::vector<LinkId> links = way(*a.zone, host_a, a.name, true);
+      const std::vector<LinkId> last = way(*b.zone, host_b, b.name, false);
+      links.insert(links.end(), between.begin(), between.end());
+      links.insert(links.end(), last.begin(), last.end());
+      add_route(node, host_a, host_b, std::move(links));
+    };
+    platform_.routes_.resize(platform_.hosts_.size());
+    for (const HostId a : from.zone->hosts) {
+      for (const HostId b : to.zone->hosts) {
+        join(from, a, there, to, b);
+        if (symmetrical) {
+          join(to, b, back, from, a);
+        } else {
+          one_way_.push_back({node, a, b});
+        }
+      }
+    }
   }
 
   // ---- hosts ----
@@ -295,8 +429,13 @@ class PlatformReader {
     }
     if (const auto* p = find(properties, "price_per_hour"))
       host.price_usd_per_s = parse_number(p->value, p->place) / 3600;
+    if (const auto* p = find(properties, "wifi_rate")) {
+      if (!zones_.back().wifi) throw InputError(p->place, "is for hosts of a zone of routing \"Wifi\"");
+      host.wifi_rate = parse_integer(p->value, 0, std::numeric_limits<int>::max(), p->place);
+    }
     read_discipline(properties, host);
     read_power(properties, host);
+    zones_.back().hosts.push_back(platform_.host_count());
     platform_.hosts_.push_back(std::move(host));
     host_nodes_.push_back(node);
   }
@@ -357,18 +496,37 @@ class PlatformReader {
     check_attributes(node, {"id", "bandwidth", "latency", "sharing_policy"});
     Link link;
     link.name = required(node, "id");
-    link.bandwidth_bytes_per_s =
-        parse_positive(required(node, "bandwidth"), Dimension::kBandwidth, place(node, "bandwidth"));
-    link.latency_s = parse_quantity(required(node, "latency"), Dimension::kTime, place(node, "latency"));
-    if (!std::isfinite(link.latency_s)) fail(node, "the latency must be finite");
     bool split_duplex = false;
     if (node.attribute("sharing_policy")) {
-      const auto policy = parse_choice(required(node, "sharing_policy"), {"SHARED", "FATPIPE", "SPLITDUPLEX"},
-                                       place(node, "sharing_policy"));
+      const auto policy =
+          parse_choice(required(node, "sharing_policy"), {"SHARED", "FATPIPE", "SPLITDUPLEX", "WIFI"},
+                       place(node, "sharing_policy"));
       if (policy == 1) link.sharing = Sharing::kFatpipe;
+      if (policy == 3) link.sharing = Sharing::kWifi;
       split_duplex = policy == 2;
     }
-    const Properties properties = read_properties(node, {"price_per_gb"});
+    const bool wifi = link.sharing == Sharing::kWifi;
+    if (wifi != (!zones_.empty() && zones_.back().wifi && node.parent() == zones_.back().node))
+      fail(node, wifi ? "a WIFI link is the one link of a zone of routing \"Wifi\""
+                      : "the link of a zone of routing \"Wifi\" has sharing_policy=\"WIFI\"");
+    const std::string_view bandwidth = required(node, "bandwidth");
+    for (const std::string_view rate : wifi ? split(bandwidth, ',') : std::vector{bandwidth})
+      link.rates_bytes_per_s.push_back(parse_positive(rate, Dimension::kBandwidth, place(node, "bandwidth")));
+    link.bandwidth_bytes_per_s = link.rates_bytes_per_s.front();
+    if (!wifi) link.rates_bytes_per_s.clear();
+    if (!wifi || node.attribute("latency"))
+      link.latency_s = parse_quantity(required(node, "latency"), Dimension::kTime, place(node, "latency"));
+    if (!std::isfinite(link.latency_s)) fail(node, "the latency must be finite");
+    const Properties properties =
+        read_properties(node, wifi ? Names{"price_per_gb", "latency"} : Names{"price_per_gb"});
+    if (wifi) {
+      // SimGrid's own Wi-Fi links have none, and its reader stops here.
+      if (link.latency_s != 0) fail(node, "a WIFI link's latency is a <prop>, the attribute is 0");
+      if (const auto* p = find(properties, "latency"))
+        link.latency_s = parse_positive(p->value, Dimension::kTime, p->place);
+      if (zones_.back().air >= 0) fail(node, "a Wi-Fi zone has one <link>, its medium");
+      zones_.back().air = platform_.link_count();
+    }
     if (const auto* p = find(properties, "price_per_gb"))
       link.price_usd_per_byte = parse_number(p->value, p->place) / 1e9;
 
@@ -402,6 +560,9 @@ class PlatformReader {
       throw InputError(place(node, attribute),
                        fmt::format("\"{}\" is no host{}", name, valid_choices(name, platform_.host_names())));
     }
+    const std::vector<HostId>& here = zones_.back().hosts;
+    if (here.empty() || host < here.front())
+      throw InputError(place(node, attribute), fmt::format("\"{}\" is a host of another zone", name));
     return host;
   }
 
@@ -415,6 +576,8 @@ class PlatformReader {
       throw InputError(place(node, "id"),
                        fmt::format("\"{}\" is no link{}", name, valid_choices(name, platform_.link_names())));
     }
+    if (platform_.link(found[0]).sharing == Sharing::kWifi)
+      fail(node, fmt::format("WIFI link \"{}\": the routes of its zone take it by themselves", name));
     if (found.size() == 1) {
       if (node.attribute("direction")) {
         fail(node, fmt::format("link \"{}\" has no direction: it is not SPLITDUPLEX", name));
@@ -430,10 +593,8 @@ class PlatformReader {
     return {found[way], found[1 - way]};
   }
 
-  void read_route(const pugi::xml_node& node) {
-    check_attributes(node, {"src", "dst", "symmetrical"});
-    const HostId from = route_end(node, "src"), to = route_end(node, "dst");
-    if (from == to) fail(node, fmt::format("route from host \"{}\" to itself", platform_.host(from).name));
+  // The links there and back.
+  std::pair<std::vector<LinkId>, std::vector<LinkId>> read_route_links(const pugi::xml_node& node) const {
     std::vector<LinkId> there, back;
     for (const pugi::xml_node link : elements(node, {"link_ctn"})) {
       const auto [forth, reverse] = route_link(link);
@@ -442,15 +603,22 @@ class PlatformReader {
     }
     if (there.empty()) fail(node, "route without links; it needs at least one <link_ctn>");
     std::reverse(back.begin(), back.end());
+    return {std::move(there), std::move(back)};
+  }
 
+  bool read_symmetrical(const pugi::xml_node& node) const {
+    if (!node.attribute("symmetrical")) return true;
+    return parse_choice(required(node, "symmetrical"), {"YES", "NO"}, place(node, "symmetrical")) == 0;
+  }
+
+  void read_route(const pugi::xml_node& node) {
+    check_attributes(node, {"src", "dst", "symmetrical"});
+    const HostId from = route_end(node, "src"), to = route_end(node, "dst");
+    if (from == to) fail(node, fmt::format("route from host \"{}\" to itself", platform_.host(from).name));
+    auto [there, back] = read_route_links(node);
     platform_.routes_.resize(platform_.hosts_.size());
     add_route(node, from, to, std::move(there));
-    bool symmetrical = true;
-    if (node.attribute("symmetrical")) {
-      symmetrical =
-          parse_choice(required(node, "symmetrical"), {"YES", "NO"}, place(node, "symmetrical")) == 0;
-    }
-    if (symmetrical) {
+    if (read_symmetrical(node)) {
       add_route(node, to, from, std::move(back));
     } else {
       one_way_.push_back({node, from, to});
@@ -458,9 +626,8 @@ class PlatformReader {
   }
 
   void add_route(const pugi::xml_node& node, HostId from, HostId to, std::vector<LinkId> links) {
-    const double latency_s = platform_.sum_latency_s(links);
     const bool added = platform_.routes_[static_cast<std::size_t>(from)]
-                           .try_emplace(to, Route{std::move(links), latency_s})
+                           .try_emplace(to, platform_.make_route(from, to, std::move(links)))
                            .second;
     if (!added)
       fail(node,
@@ -501,6 +668,7 @@ class PlatformReader {
   std::vector<pugi::xml_node> host_nodes_, link_nodes_;  ///< by id
   std::vector<bool> is_half_;                            ///< of a SPLITDUPLEX link, by LinkId
   std::vector<OneWay> one_way_;
+  std::vector<Zone> zones_;  ///< those with hosts; the last is being read
 };
 
 Platform Platform::load(const std::filesystem::path& path) {
@@ -534,6 +702,7 @@ std::vector<std::string> Platform::link_names() const {
 const Route* Platform::route(HostId from, HostId to) const {
   static const Route kAtHome;
   if (from == to) return &kAtHome;
+  if (routed_) return routed_(from, to);
   const auto& routes = routes_[static_cast<std::size_t>(from)];
   const auto found = routes.find(to);
   return found == routes.end() ? nullptr : &found->second;
@@ -541,6 +710,10 @@ const Route* Platform::route(HostId from, HostId to) const {
 
 std::vector<HostId> Platform::neighbours(HostId host) const {
   std::vector<HostId> out;
+  for (HostId to = 0; routed_ && to < host_count(); ++to) {
+    if (to != host && route(host, to) != nullptr && route(to, host) != nullptr) out.push_back(to);
+  }
+  if (routed_) return out;
   for (const auto& [to, route_there] : routes_[static_cast<std::size_t>(host)]) {
     if (route(to, host) != nullptr) out.push_back(to);
   }
@@ -548,10 +721,42 @@ std::vector<HostId> Platform::neighbours(HostId host) const {
   return out;
 }
 
-double Platform::bottleneck_bytes_per_s(const Route& route) const {
+double Route::bytes_per_s(std::span<const double> bandwidth) const {
   double least = std::numeric_limits<double>::infinity();
-  for (const LinkId id : route.links) least = std::min(least, link(id).bandwidth_bytes_per_s);
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    const double own = bandwidth[static_cast<std::size_t>(links[i])];
+    least = std::min(least, weights.empty() ? own : own / weights[i]);
+  }
   return least;
+}
+
+Route Platform::make_route(HostId from, HostId to, std::vector<LinkId> links) const {
+  Route route{.links = std::move(links)};
+  route.latency_s = sum_latency_s(route.links);
+  const std::size_t n = route.links.size();
+  // As SimGrid takes it: the sender's rate on the first link, the receiver's on the last of several.
+  std::vector<double> once(n, 1);
+  for (std::size_t i = 0; i < n; ++i) {
+    const Link& crossed = link(route.links[i]);
+    if (crossed.sharing != Sharing::kWifi) continue;
+    const int level = host(i == 0 ? from : to).wifi_rate;
+    once[i] = crossed.bandwidth_bytes_per_s / crossed.rates_bytes_per_s[static_cast<std::size_t>(level)];
+  }
+  route.weights = once;
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t k = 0; k < n; ++k) {
+      if (k != i && route.links[k] == route.links[i] && link(route.links[i]).sharing != Sharing::kFatpipe)
+        route.weights[i] += once[k];
+    }
+  }
+  if (std::ranges::all_of(route.weights, [](double weight) { return weight == 1; })) route.weights.clear();
+  return route;
+}
+
+double Platform::bottleneck_bytes_per_s(const Route& route) const {
+  std::vector<double> bandwidth;
+  for (const Link& each : links_) bandwidth.push_back(each.bandwidth_bytes_per_s);
+  return route.bytes_per_s(bandwidth);
 }
 
 double Platform::price_usd_per_byte(const Route& route) const {
@@ -561,7 +766,9 @@ double Platform::price_usd_per_byte(const Route& route) const {
 }
 
 void Platform::set_bandwidth(LinkId link, double bytes_per_s) {
-  links_[static_cast<std::size_t>(link)].bandwidth_bytes_per_s = bytes_per_s;
+  Link& changed = links_[static_cast<std::size_t>(link)];
+  for (double& rate : changed.rates_bytes_per_s) rate *= bytes_per_s / changed.bandwidth_bytes_per_s;
+  changed.bandwidth_bytes_per_s = bytes_per_s;
 }
 
 void Platform::set_latency(LinkId link, double latency_s, std::string_view place) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <map>
 #include <optional>
@@ -54,17 +55,20 @@ struct Host {
   double off_w = 0;
   Radio radio;
   bool has_radio = false;
+  int wifi_rate = 0;    ///< of a Wi-Fi zone: which of its link's rates the host sends and receives at
   double flight_w = 0;  ///< what keeps it in the air while it is on, at the start (property `wattage_flight`)
   /// Charge at the start; infinite: a host that does not run on a battery.
   double battery_j = std::numeric_limits<double>::infinity();
   double price_usd_per_s = 0;  ///< while at least one core is busy (property `price_per_hour`, USD)
 };
 
-enum class Sharing { kShared, kFatpipe };  ///< fatpipe: every transfer gets the whole bandwidth
+/// Fatpipe: every transfer gets the whole bandwidth. Wi-Fi: one medium whose airtime all stations share.
+enum class Sharing { kShared, kFatpipe, kWifi };
 
 struct Link {
   std::string name;  ///< the halves of a SPLITDUPLEX link "l" are "l_UP" and "l_DOWN", as in SimGrid
   double bandwidth_bytes_per_s = 0;
+  std::vector<double> rates_bytes_per_s;  ///< Wi-Fi: by level, as Host::wifi_rate; the bandwidth is the first
   double latency_s = 0;
   Sharing sharing = Sharing::kShared;
   double price_usd_per_byte = 0;  ///< property `price_per_gb`, USD per 10^9 bytes
@@ -73,14 +77,24 @@ struct Link {
 struct Route {
   std::vector<LinkId> links;  ///< in order of travel
   double latency_s = 0;       ///< sum over the links
+  /// (n_links) what a byte takes of each link, byte, over all the times that the route crosses it; empty: 1
+  /// each. On a Wi-Fi medium a byte at rate r takes bandwidth / r, and between two stations that of both.
+  std::vector<double> weights;
+
+  /// What the route gives to a transfer alone, byte/s: the least of bandwidth / weight; infinite for an empty
+  /// one. @param bandwidth  (of all links) byte/s
+  double bytes_per_s(std::span<const double> bandwidth) const;
+
+  std::vector<HostId> relays;  ///< hosts on the way that receive it and send it on
 };
 
 /// Hosts, links and routes of one testbed, constant once loaded. Knows nothing of SimGrid.
 class Platform {
  public:
   /// Reads a SimGrid platform file: one <zone routing="Full"> with <host>, <link>, <route> and <prop> (see
-  /// README.md for the properties). Everything is checked here: names, units, routes, latencies that CM02
-  /// cannot mix. @throws InputError naming file and line.
+  /// README.md for the properties), or with zones of routing "Full" and "Wifi", joined by <zoneRoute>.
+  /// Everything is checked here: names, units, routes, latencies that CM02 cannot mix. @throws InputError
+  /// naming file and line.
   static Platform load(const std::filesystem::path& path);
   static Platform parse(std::string_view xml, const std::string& file);
 
@@ -106,12 +120,17 @@ class Platform {
   const Route* route(HostId from, HostId to) const;
   /// The other hosts that have a route from and to this one, ascending.
   std::vector<HostId> neighbours(HostId host) const;
-  /// The smallest bandwidth along a route, byte/s; infinite for an empty one.
+  /// From now on route() answers with this. What it points to must outlive the platform.
+  void route_by(std::function<const Route*(HostId, HostId)> routes) { routed_ = std::move(routes); }
+  /// The route over these links.
+  Route make_route(HostId from, HostId to, std::vector<LinkId> links) const;
+  /// Route::bytes_per_s() with the links' own bandwidths.
   double bottleneck_bytes_per_s(const Route& route) const;
   /// What a byte costs on a route, USD: the sum over its links.
   double price_usd_per_byte(const Route& route) const;
 
-  /// Copies with one value changed: what an experiment's `links` and `hosts` entries do.
+  /// Copies with one value changed: what an experiment's `links` and `hosts` entries do. The other rates of a
+  /// Wi-Fi link change in proportion.
   void set_bandwidth(LinkId link, double bytes_per_s);
   /// @throws InputError (with `place`) when the new latency mixes zero and non-zero routes on a shared link.
   void set_latency(LinkId link, double latency_s, std::string_view place);
@@ -125,6 +144,7 @@ class Platform {
   std::unordered_map<std::string, std::vector<LinkId>> link_ids_;
   std::vector<std::string> link_names_;
   std::vector<std::unordered_map<HostId, Route>> routes_;  ///< [from][to]
+  std::function<const Route*(HostId, HostId)> routed_;
 
   friend class PlatformReader;
   double sum_latency_s(const std::vector<LinkId>& links) const;

@@ -38,10 +38,7 @@ double Problem::transfer_s(double bytes, HostId from, HostId to) const {
   if (from == to) return 0;
   const Route* route = platform.route(from, to);
   if (route == nullptr) return std::numeric_limits<double>::infinity();
-  double bandwidth = std::numeric_limits<double>::infinity();
-  for (const LinkId link : route->links)
-    bandwidth = std::min(bandwidth, bandwidth_bytes_per_s[static_cast<std::size_t>(link)]);
-  return route->latency_s + bytes / bandwidth;
+  return route->latency_s + bytes / route->bytes_per_s(bandwidth_bytes_per_s);
 }
 
 bool Problem::holds(HostId host, LayerId layer) const {

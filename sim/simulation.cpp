@@ -10,6 +10,7 @@
 #include <set>
 #include <tuple>
 
+#include "sim/ad_hoc.h"
 #include "sim/error.h"
 #include "sim/random.h"
 #include "sim/stealing.h"
@@ -135,6 +136,11 @@ class Simulation {
     for (const auto& [link, trace] : spec.bandwidth_traces) {
       bandwidth_[static_cast<std::size_t>(link)] = trace.at(0);
     }
+    if (spec.ad_hoc) {
+      ad_hoc_.emplace(*spec.platform, bandwidth_, link_on_, host_on_);
+      routed_ = *spec.platform;
+      routed_->route_by([this](HostId from, HostId to) { return ad_hoc_->route(from, to); });
+    }
     for (const Host& host : spec.platform->hosts()) {
       if (host.battery_j < std::numeric_limits<double>::infinity())
         on_battery_.push_back(static_cast<HostId>(power_state_.size()));
@@ -192,13 +198,16 @@ class Simulation {
   }
 
  private:
+  // With the routes of now.
+  const Platform& platform() const { return routed_ ? *routed_ : *spec_.platform; }
+
   // ---- plans ----
 
   Problem problem(std::size_t source) {
     for (const HostId id : on_battery_)
       battery_j_[static_cast<std::size_t>(id)] = engine_.meter(id).battery_j;
     return {.graph = *spec_.graph,
-            .platform = *spec_.platform,
+            .platform = platform(),
             .latency_model = *spec_.estimator,
             .wire = spec_.estimator_wire,
             .source = spec_.sources[source],
@@ -257,7 +266,7 @@ class Simulation {
 
   std::shared_ptr<Program> compile(Plan plan, std::size_t source) {
     const HostId home = spec_.sources[source];
-    check_plan(*spec_.graph, *spec_.platform, home, spec_.wire, plan, fmt::format("policy {}", facts_.name));
+    check_plan(*spec_.graph, platform(), home, spec_.wire, plan, fmt::format("policy {}", facts_.name));
     auto program = std::make_shared<Program>();
     set_memory_aside(plan);
     check_weights(plan, home);
@@ -284,7 +293,7 @@ class Simulation {
       if (!weights_.tracks(host)) return;
       const std::string& name = spec_.platform->host(host).name;
       const std::string who = fmt::format("policy {}", facts_.name);
-      if (spec_.platform->route(home, host) == nullptr)
+      if (platform().route(home, host) == nullptr)
         throw InputError(who, fmt::format("the weights that \"{}\" lacks have no route from \"{}\"", name,
                                           spec_.platform->host(home).name));
       if (!weights_.has_room(host, layers))
@@ -372,7 +381,7 @@ class Simulation {
         Activity transfer;
         transfer.kind = Activity::Kind::kTransfer;
         transfer.piece = edge.to == kSourceEnd ? edge.from : edge.to;
-        transfer.route = spec_.platform->route(from, to);
+        transfer.route = platform().route(from, to);
         transfer.from = from;
         transfer.to = to;
         transfer.bytes = edge.bytes;
@@ -587,8 +596,7 @@ class Simulation {
         bytes += spec_.graph->layer(id).weight_bytes;
         coming_.insert({next.host, id});
       }
-      engine_.transfer(*spec_.platform->route(home, next.host), home, next.host, bytes,
-                       {source, kUploadStep});
+      engine_.transfer(*platform().route(home, next.host), home, next.host, bytes, {source, kUploadStep});
       uploader.bytes = bytes;
       uploader.under_way = std::move(next);
     }
@@ -599,8 +607,7 @@ class Simulation {
     Upload done = std::move(*uploader.under_way);
     uploader.under_way.reset();
     if (spec_.record_intervals) {
-      const Route& route = *spec_.platform->route(spec_.sources[c.tag.request], done.host);
-      for (const LinkId id : route.links)
+      for (const LinkId id : c.route->links)
         trace_.intervals.push_back(
             {Interval::Kind::kTransfer, id, kNoRequest, kSourceEnd, c.started_s, c.ended_s});
     }
@@ -815,10 +822,10 @@ class Simulation {
   const Route* route_of(const Running& running, const Activity& activity, HostId& from, HostId& to) const {
     from = activity.from_piece == kFixed ? activity.from : taker(running, activity.from_piece);
     to = activity.to_piece == kFixed ? activity.to : taker(running, activity.to_piece);
-    if (activity.route != nullptr) return activity.route;
     if (from == to) return nullptr;
     if (activity.unless_piece != kFixed && taker(running, activity.unless_piece) == to) return nullptr;
-    return spec_.platform->route(from, to);
+    if (activity.route != nullptr && !ad_hoc_) return activity.route;
+    return platform().route(from, to);
   }
 
   void join_queue(std::uint64_t attempt, const Running& running, int index) {
@@ -964,8 +971,7 @@ class Simulation {
     running.path[c.tag.step].transfer_s += c.ended_s - c.started_s;
     if (spec_.record_intervals) {
       const std::uint64_t request = attempts_[c.tag.request].request;
-      HostId from = 0, to = 0;
-      for (const LinkId id : route_of(running, activity, from, to)->links) {
+      for (const LinkId id : c.route->links) {
         trace_.intervals.push_back(
             {Interval::Kind::kTransfer, id, request, activity.piece, c.started_s, c.ended_s});
       }
@@ -1145,6 +1151,7 @@ class Simulation {
 
   // What policies know of a change.
   void see(const Change& change) {
+    if (ad_hoc_) ad_hoc_->forget();
     const auto target = static_cast<std::size_t>(change.target);
     switch (change.kind) {
       case Change::Kind::kBandwidth:
@@ -1176,6 +1183,8 @@ class Simulation {
   std::vector<char> link_on_, host_on_;
   std::vector<int> power_state_;
   std::vector<double> flight_w_;
+  std::optional<AdHocRoutes> ad_hoc_;
+  std::optional<Platform> routed_;  // the platform with these routes
   std::vector<HostId> on_battery_;  // hosts with a battery
   std::vector<double> battery_j_;   // (n_hosts) when a policy was last asked
   std::deque<Change> unseen_;

@@ -31,6 +31,7 @@ struct RunSpec {
   std::vector<HostId> sources;
   double deadline_s = 0;  ///< infinite: none
   Arrivals arrivals;
+  bool ad_hoc = false;              ///< transfers take AdHocRoutes over the platform's
   double warmup_s = 0;              ///< requests that arrive before it and energy until then do not count
   std::optional<double> horizon_s;  ///< the run ends here, whatever is in flight
   std::optional<std::int64_t> requests;  ///< or when this many, over all sources, have ended

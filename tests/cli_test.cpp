@@ -793,6 +793,7 @@ TEST_CASE("cli: names that are refused") {
        R"({"/arrivals": {"kind": "poison"}})",
        {"e.json: /arrivals/kind: \"poison\"", "did you mean \"poisson\"?"}},
       {"network model", R"({"/network": "LV07"})", {"e.json: /network: \"LV07\"", "CM02, LV08"}},
+      {"routing", R"({"/routing": "adhoc"})", {"e.json: /routing: \"adhoc\"", "did you mean \"ad_hoc\"?"}},
       {"tier without a host",
        R"({"/policies": [{"name": "cloud_only"}]})",
        {"pencil.xml", "cloud", "\"device\""}},
@@ -1111,4 +1112,23 @@ TEST_CASE("cli: arguments that are refused") {
   // What comes after an input that is wrong is not run either.
   folder.write("bad.json", "{");
   check_refused("a later file", {"check", "e.json", "bad.json"}, folder.path(), {"bad.json"});
+}
+
+TEST_CASE("cli: what a Wi-Fi link does not take") {
+  const std::string wifi = R"({"/platform": ")" + (kSources / "tests/fixtures/wifi.xml").string() +
+                           R"(", "/sources": "fast", "/policies": [{"name": "device_only"}], )";
+  check_refused({
+      {"a trace",
+       wifi + R"("/links": {"air": {"bandwidth_trace": {"file": "trace.txt"}}}})",
+       {"e.json: /links/air/bandwidth_trace: ", "rates do not change"}},
+      {"a radio",
+       wifi + R"("/links": {"air": {"radio": {"from": "fast", "to": "slow"}}}})",
+       {"e.json: /links/air/radio: ", "rates do not change"}},
+      {"a change",
+       wifi + R"("/changes": [{"at": "1s", "link": "air", "bandwidth": "1Mbps"}]})",
+       {"e.json: /changes/0/bandwidth: ", "rates do not change"}},
+      {"ad-hoc routing",
+       wifi + R"("/routing": "ad_hoc"})",
+       {"e.json: /routing: ", "\"air\" is a Wi-Fi link"}},
+  });
 }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <tuple>
 
 #include "sim/random.h"
 #include "sim/sweep.h"
@@ -446,4 +447,98 @@ TEST_CASE("engine: LV08 slows a transfer by SimGrid's factors") {
   const Scenario s = all_send(senders({{"own"}}, {}), 1, 1e6);
   CHECK(ended(play(s, {.network = NetworkModel::kLv08}), 0, 0) ==
         doctest::Approx(0.01301 + 0.1 / 0.97).epsilon(1e-6));
+}
+
+namespace {
+
+// tests/fixtures/wifi.xml: on "air" fast and other send at 10 MB/s, slow at 2.5 MB/s.
+Scenario on_wifi(const std::vector<std::tuple<const char*, const char*, double>>& transfers) {
+  Scenario s{Platform::load(std::string(CDISIM_SOURCE_DIR) + "/tests/fixtures/wifi.xml"), {}, {}, {}};
+  for (const auto& [from, to, bytes] : transfers) {
+    s.jobs.push_back({0, {static_cast<int>(s.steps.size())}});
+    s.steps.push_back({true, s.platform.find_host(from), s.platform.find_host(to), {}, bytes});
+  }
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE("engine: a Wi-Fi medium's airtime") {
+  struct Case {
+    std::vector<std::tuple<const char*, const char*, double>> transfers;
+    std::vector<double> ends_s;
+  };
+  const std::vector<Case> cases{
+      {{{"fast", "edge", 1e6}}, {0.1}},
+      {{{"edge", "slow", 1e6}}, {0.4}},
+      // By the access point, so that a byte takes the air twice: 1 / 10 + 1 / 2.5 us.
+      {{{"fast", "slow", 1e6}}, {0.5}},
+      // Two at once get half each.
+      {{{"fast", "edge", 1e6}, {"other", "edge", 1e6}}, {0.2, 0.2}},
+      // A slow station slows the fast one down to x / 10 + x / 2.5 = 1: 2 MB/s each. Heusse et al.,
+      // "Performance Anomaly of 802.11b", INFOCOM 2003.
+      {{{"fast", "edge", 1e6}, {"slow", "edge", 1e6}}, {0.5, 0.5}},
+      // What the other leaves: 0.5 MB each until 0.25 s, then the rest at 10 MB/s.
+      {{{"fast", "edge", 1e6}, {"slow", "edge", 0.5e6}}, {0.25 + 0.05, 0.25}},
+      // The backbone holds the first back at 1 MB/s, a tenth of the air: x (1 / 10 + 1 / 10) = 0.9.
+      {{{"fast", "cloud", 1e6}, {"fast", "other", 1e6}}, {1, 1 / 4.5}},
+      // desk receives at 2 MB/s, which takes 0.8 of slow's medium: fast and other share the rest.
+      {{{"slow", "desk", 1e6}, {"fast", "edge", 1e5}, {"other", "edge", 1e5}}, {0.54, 0.1, 0.1}},
+  };
+  for (const auto& [transfers, ends_s] : cases) {
+    const Scenario s = on_wifi(transfers);
+    for (const NetworkModel network : {NetworkModel::kCm02, NetworkModel::kLv08}) {
+      // LV08 reaches 97 % of every rate; there is no latency.
+      const double factor = network == NetworkModel::kLv08 ? 0.97 : 1;
+      for (const bool full : {false, true}) {
+        const Json played = play(s, {.network = network, .full_solver = full});
+        for (std::size_t i = 0; i < ends_s.size(); ++i) {
+          CAPTURE(i);
+          CAPTURE(full);
+          CHECK(ended(played, i, 0) == doctest::Approx(ends_s[i] / factor).epsilon(1e-9));
+        }
+      }
+    }
+  }
+  // What stations send to each other crosses the medium twice.
+  const Scenario s = on_wifi({{"fast", "slow", 1e6}});
+  const std::vector<LinkId> air = s.platform.find_links("air");
+  CHECK(play(s, {})["bytes"][static_cast<std::size_t>(air.front())] == 2e6);
+  // And the sender's radio draws 3 W for half a second, else 1 W.
+  CHECK(play(s, {})["radio"][static_cast<std::size_t>(s.platform.find_host("fast"))] == doctest::Approx(1.5));
+}
+
+TEST_CASE("engine: on Wi-Fi timers and SimGrid's solver agree") {
+  for (const char* latency : {"", "4ms"}) {
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+      CAPTURE(latency);
+      CAPTURE(seed);
+      Random random(seed);
+      Scenario s = on_wifi({});
+      if (*latency != 0) {
+        for (LinkId id = 0; id < s.platform.link_count(); ++id)
+          s.platform.set_latency(id, 1e-3 * (1 + id), "test");
+      }
+      for (int i = 0; i < 25; ++i) {
+        const HostId from = random.below(s.platform.host_count());
+        const std::vector<HostId> reached = s.platform.neighbours(from);
+        s.steps.push_back({true,
+                           from,
+                           reached[static_cast<std::size_t>(random.below(static_cast<int>(reached.size())))],
+                           {},
+                           std::floor(1e5 + 1e6 * random.uniform())});
+        s.jobs.push_back({i % 4 == 3 ? s.jobs.back().arrival_s : 3 * random.uniform(), {i}});
+      }
+      const LinkId air = s.platform.find_links("air").front();
+      if (seed % 4 == 0)
+        s.changes = {{1, Change::Kind::kLinkState, air, 0}, {1.2, Change::Kind::kLinkState, air, 1}};
+      const Json some = play(s, {}), all = play(s, {.full_solver = true});
+      REQUIRE(some["done"].size() == all["done"].size());
+      for (std::size_t i = 0; i < some["done"].size(); ++i) {
+        CHECK(some["done"][i][2] == all["done"][i][2]);
+        CHECK(some["done"][i][4].get<double>() ==
+              doctest::Approx(all["done"][i][4].get<double>()).epsilon(1e-8));
+      }
+    }
+  }
 }

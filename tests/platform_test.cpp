@@ -311,6 +311,111 @@ TEST_CASE("platform: mistakes name file, line, value and valid choices") {
   }
 }
 
+TEST_CASE("platform: Wi-Fi zones") {
+  Platform platform = Platform::load(kSource / "tests/fixtures/wifi.xml");
+  const auto route = [&](const char* from, const char* to) -> const Route& {
+    return *platform.route(platform.find_host(from), platform.find_host(to));
+  };
+  const auto rate = [&](const char* from, const char* to) {
+    return platform.bottleneck_bytes_per_s(route(from, to));
+  };
+  const LinkId air = platform.find_links("air").front();
+  CHECK(platform.link(air).sharing == Sharing::kWifi);
+  CHECK(platform.link(air).rates_bytes_per_s == std::vector<double>{1e7, 2.5e6});
+  CHECK(platform.link(air).bandwidth_bytes_per_s == 1e7);
+  CHECK(platform.host(platform.find_host("slow")).wifi_rate == 1);
+  // Between stations by the access point: 1 / (1 / 10 + 1 / 2.5) = 2 MB/s.
+  CHECK(names(platform, "fast", "slow") == Names{"air", "air"});
+  CHECK(route("fast", "slow").weights == std::vector<double>{5, 5});
+  CHECK(rate("fast", "slow") == 2e6);
+  CHECK(rate("fast", "other") == 5e6);
+  // Out and in at the station's rate.
+  CHECK(names(platform, "slow", "edge") == Names{"air", "uplink"});
+  CHECK(names(platform, "edge", "slow") == Names{"uplink", "air"});
+  CHECK(rate("slow", "edge") == 2.5e6);
+  CHECK(rate("edge", "slow") == 2.5e6);
+  CHECK(route("fast", "cloud").weights.empty());
+  CHECK(names(platform, "cloud", "fast") == Names{"backbone", "uplink", "air"});
+  CHECK(rate("cloud", "fast") == 1e6);
+  // From medium to medium: the slower of slow's 2.5 and desk's 2 MB/s.
+  CHECK(names(platform, "slow", "desk") == Names{"air", "bridge_UP", "office_air"});
+  CHECK(names(platform, "desk", "slow") == Names{"office_air", "bridge_DOWN", "air"});
+  CHECK(rate("slow", "desk") == 2e6);
+  CHECK(platform.route(platform.find_host("desk"), platform.find_host("edge")) == nullptr);
+  // All rates in proportion.
+  platform.set_bandwidth(air, 2e7);
+  CHECK(platform.link(air).rates_bytes_per_s == std::vector<double>{2e7, 5e6});
+  CHECK(rate("fast", "slow") == 4e6);
+  platform.set_latency(air, 2e-3, "test");
+  CHECK(route("fast", "slow").latency_s == 4e-3);
+}
+
+namespace {
+
+std::string wifi(const std::string& contents, const std::string& rest = "") {
+  return zone("<zone id=\"w\" routing=\"Wifi\"><prop id=\"access_point\" value=\"ap\"/><router id=\"ap\"/>" +
+              contents + "</zone>\n<zone id=\"f\" routing=\"Full\">" + host("c") +
+              "</zone>\n<link id=\"l\" bandwidth=\"8Mbps\" latency=\"0s\"/>\n" + rest);
+}
+const std::string kAir = R"(<link id="air" bandwidth="8Mbps,4Mbps" sharing_policy="WIFI"/>)";
+const std::string kOut =
+    R"(<zoneRoute src="w" dst="f" gw_src="ap" gw_dst="c"><link_ctn id="l"/></zoneRoute>)";
+
+}  // namespace
+
+TEST_CASE("platform: what is refused of zones") {
+  CHECK(error_of(wifi(kHosts + kAir, kOut)) == "no error");
+  const auto refused = [](const std::string& xml, const std::string& fragment) {
+    const std::string message = error_of(xml);
+    INFO(message);
+    CHECK(message.find(fragment) != message.npos);
+  };
+  refused(wifi(kHosts, kOut), "line 3: a Wi-Fi zone has one <link>, its medium");
+  refused(wifi(kHosts + kAir + kLink, kOut), "has sharing_policy=\"WIFI\"");
+  refused(wifi(kHosts + kAir + R"(<link id="b" bandwidth="8Mbps" sharing_policy="WIFI"/>)", kOut),
+          "a Wi-Fi zone has one <link>");
+  refused(zone(kHosts + kAir), "is the one link of a zone of routing \"Wifi\"");
+  refused(wifi(kHosts + R"(<link id="air" bandwidth="8Mbps,0Mbps" sharing_policy="WIFI"/>)", kOut),
+          "bandwidth: \"0Mbps\" must be positive");
+  refused(wifi(kHosts + R"(<link id="air" bandwidth="8Mbps" latency="1ms" sharing_policy="WIFI"/>)", kOut),
+          "a WIFI link's latency is a <prop>");
+  refused(wifi(host("a", "speed=\"1Gf\"", prop("wifi_rate", "2")) + kAir, kOut),
+          "host \"a\" has wifi_rate 2, link \"air\" has 2 rates");
+  refused(zone(host("a", "speed=\"1Gf\"", prop("wifi_rate", "0"))),
+          "wifi_rate: is for hosts of a zone of routing \"Wifi\"");
+  refused(wifi(kAir, kOut), "zone \"w\" has no <host>");
+  refused(wifi(kHosts + kAir), "host \"c\" has no route");
+  refused(wifi(kHosts + kAir,
+               R"(<zoneRoute src="w" dst="f" gw_src="a" gw_dst="c"><link_ctn id="l"/></zoneRoute>)"),
+          "gw_src: \"a\" is unknown; valid: ap");
+  refused(wifi(kHosts + kAir,
+               R"(<zoneRoute src="w" dst="x" gw_src="ap" gw_dst="c"><link_ctn id="l"/></zoneRoute>)"),
+          "dst: \"x\" is unknown; valid: w, f");
+  refused(wifi(kHosts + kAir,
+               R"(<zoneRoute src="w" dst="w" gw_src="ap" gw_dst="ap"><link_ctn id="l"/></zoneRoute>)"),
+          "leads from a zone to another");
+  refused(wifi(kHosts + kAir,
+               R"(<zoneRoute src="w" dst="f" gw_src="ap" gw_dst="c"><link_ctn id="air"/></zoneRoute>)"),
+          "the routes of its zone take it by themselves");
+  refused(wifi(kHosts + kAir, kOut + kOut), "stands twice");
+  refused(zone("<zone id=\"f\" routing=\"Full\">" + host("a") + "</zone><zone id=\"g\" routing=\"Full\">" +
+               host("b") + kLink + kRoute + "</zone>"),
+          "src: \"a\" is a host of another zone");
+  refused(zone("<zone id=\"f\" routing=\"Full\">" + host("a") + "</zone>" + host("b")),
+          "unknown element <host>; valid: zone, link, zoneRoute");
+  refused(zone("<zone id=\"f\" routing=\"Dijkstra\">" + host("a") + "</zone>"),
+          "routing: \"Dijkstra\" is unknown; valid: Full, Wifi");
+  // A station's way to another has no latency, that to the wired zone has: CM02 would starve one.
+  const std::string slow_out =
+      R"(<link id="m" bandwidth="8Mbps" latency="1ms"/><zoneRoute src="w" dst="f" gw_src="ap" gw_dst="c"><link_ctn id="m"/></zoneRoute>)";
+  refused(wifi(kHosts + kAir, slow_out), "shared link \"air\" carries routes without latency");
+  CHECK(
+      error_of(wifi(
+          kHosts +
+              R"(<link id="air" bandwidth="8Mbps" sharing_policy="WIFI"><prop id="latency" value="2ms"/></link>)",
+          slow_out)) == "no error");
+}
+
 TEST_CASE("platform: 10,000 devices around one edge") {
   constexpr int kDevices = 10000;
   std::string body = host("edge");

@@ -106,11 +106,7 @@ bool is_reachable(const Problem& problem, const Observation& observation, HostId
 }
 
 double bottleneck_bytes_per_s(const Problem& problem, HostId from, HostId to) {
-  double bandwidth = std::numeric_limits<double>::infinity();
-  for (const LinkId link : problem.platform.route(from, to)->links) {
-    bandwidth = std::min(bandwidth, problem.bandwidth_bytes_per_s[static_cast<std::size_t>(link)]);
-  }
-  return bandwidth;
+  return problem.platform.route(from, to)->bytes_per_s(problem.bandwidth_bytes_per_s);
 }
 
 std::vector<double> server_bandwidths(const Problem& problem, const std::vector<HostId>& servers) {
