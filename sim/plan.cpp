@@ -655,7 +655,7 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
     refuse(fmt::format("its exit accuracies are not {} shares", plan.exit + 1));
   }
   const std::vector<int> wanted = wanted_times(graph, plan, times);
-  for (LayerId layer = 0; layer < graph.size(); ++layer) {
+  for (LayerId layer = 0; layer < graph.size() && !plan.pieces.empty(); ++layer) {
     const auto i = static_cast<std::size_t>(layer);
     if (in_parts[i]) times[i] = std::min(times[i], 1);
     if (times[i] != wanted[i]) {
@@ -678,7 +678,7 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
   const auto connected = [&](const Plan& stopped) {
     std::vector<Missing> missing;
     std::vector<PlanEdge> connections = connect(graph, wire, stopped, &missing);
-    if (missing.empty()) return connections;
+    if (missing.empty() || plan.pieces.empty()) return connections;
     const Missing& m = missing.front();
     const std::string reader = m.piece == kSourceEnd ? "the source wants"
                                                      : fmt::format("layer \"{}\" of piece {} reads",

@@ -89,6 +89,8 @@ struct EdgeTransform {
 /// The decision for one request: who computes what, and where inference stops. The edges between pieces and
 /// their bytes follow from the graph. Nothing of a particular system lives here.
 struct Plan {
+  /// None: the plan's requests are turned away. Each is lost at once as if a failure had lost it, so that it
+  /// may be tried again later.
   std::vector<Piece> pieces;
   int exit = 0;  ///< index into LayerGraph::exits()
   /// (exit + 1) share of the requests that stop at each exit, summing to 1, drawn for each request; empty:
@@ -157,7 +159,7 @@ double deposit_bytes(const LayerGraph& graph, const WireFormat& wire, const Plan
 
 /// Proves that a plan can run: the exit exists; its layers are computed exactly once, those in parts as far
 /// as somebody reads them, and no others are (what only joins read that do without some of their inputs, and
-/// have others, may be left out); the pieces form a DAG; hosts have routes where tensors must travel; weights
+/// have others, may be left out; a plan without pieces computes nothing); the pieces form a DAG; hosts have routes where tensors must travel; weights
 /// and the largest input and output fit each host's memory; sensors' layers are where the sensors are;
 /// each tensor is relayed once at most; transforms stand on edges that exist; uploads have a route; shares
 /// are within (0, 1]; whoever may take a piece can fetch what it reads and send what it gives.

@@ -164,6 +164,8 @@ TEST_CASE("plan: good plans are accepted") {
   CHECK(refusal(diamond(), plan_of({{{0, 5}, kDevice}}, 0)) == "accepted");
   CHECK(refusal(chain3(), plan_of({{{0, 1, 2}, kServer}}, 0,
                                   {{-1, 0, {.ratio = 3}}, {0, -1, {.ratio = 0.1}}})) == "accepted");
+  // Turns its requests away.
+  CHECK(refusal(chain3(), plan_of({})) == "accepted");
 }
 
 TEST_CASE("plan: bad plans are refused, with the reason") {
@@ -178,7 +180,8 @@ TEST_CASE("plan: bad plans are refused, with the reason") {
   CHECK(refusal(chain3(), plan_of({{{0, 1, 3}, kDevice}})) == kRefused + "layer number 3");
   CHECK(refusal(chain3(), plan_of({{{-1, 0, 1}, kDevice}})) == kRefused + "layer number -1");
   // Missing, twice in two pieces, twice in one, and one that the exit does not need.
-  CHECK(refusal(chain3(), plan_of({})) == kRefused + "layer \"fc_1\" is computed 0 times, not 1");
+  CHECK(refusal(chain3(), plan_of({{{1, 2}, kDevice}})) ==
+        kRefused + "layer \"fc_1\" is computed 0 times, not 1");
   CHECK(refusal(chain3(), plan_of({{{0, 2}, kDevice}})) ==
         kRefused + "layer \"fc_2\" is computed 0 times, not 1");
   CHECK(refusal(chain3(), plan_of({{{0, 1}, kDevice}, {{1, 2}, kServer}})) ==
@@ -196,6 +199,8 @@ TEST_CASE("plan: bad plans are refused, with the reason") {
 
 TEST_CASE("plan: transforms must stand on edges that exist and make sense") {
   const std::vector<Piece> pieces{{{0}, kDevice}, {{1, 2}, kServer}};
+  CHECK(refusal(chain3(), plan_of({}, 0, {{-1, 0, {}}})) ==
+        kRefused + "a transform stands on the edge -1 -> 0, which does not exist");
   CHECK(refusal(chain3(), plan_of(pieces, 0, {{1, 0, {}}})) ==
         kRefused + "a transform stands on the edge 1 -> 0, which does not exist");
   CHECK(refusal(chain3(), plan_of(pieces, 0, {{0, kSourceEnd, {}}})) ==

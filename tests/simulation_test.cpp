@@ -948,6 +948,18 @@ TEST_CASE("simulation: of several fallbacks the first whose hosts are on, and no
   CHECK(t.requests[0].failures == 2);
 }
 
+TEST_CASE("simulation: a plan without pieces turns its requests away") {
+  Case c(pencil(), two_layers(), kDevice, plan_of({}));
+  c.spec.retries = 1;
+  c.spec.retry_wait_s = 2;
+  const Trace t = run(c);
+  CHECK(t.requests[0].state == RequestState::kLost);
+  CHECK(t.requests[0].end_s == exactly(2));
+  CHECK(t.requests[0].failures == 2);
+  CHECK(t.hosts[kDevice].busy_s == 0);
+  CHECK(t.hosts[kServer].busy_s == 0);
+}
+
 TEST_CASE("simulation: a lost request tries again, as often as it may") {
   // The link is off from 1.5 to 3. Lost at 1.5, tries at 1.5 + 2 = 3.5: 3.5 + 1 + 1.01 + 0.1 + 0.01.
   Case c(pencil(), two_layers(), kDevice, plan_of({{{0}, kDevice}, {{1}, kServer}}));

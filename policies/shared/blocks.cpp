@@ -71,14 +71,17 @@ int BlockTree::first_exit(int block) const {
   return static_cast<int>(std::ranges::find(needed, 1) - needed.begin());
 }
 
-BlockTree block_tree(const Problem& problem, int most) {
+namespace {
+
+// `rates`: of the exits, empty: the deepest alone.
+BlockTree tree_of(const Problem& problem, int most, std::vector<double> rates) {
   const LayerGraph& graph = problem.graph;
   const int deepest = deepest_exit(problem);
   const std::span<const LayerId> trunk = graph.exit_layers(deepest);
   const Crossings crossing = crossings(problem, trunk);
 
   BlockTree tree;
-  tree.rates = stated_rates(graph);
+  tree.rates = std::move(rates);
   std::vector<Head> heads;
   std::vector<char> taken(static_cast<std::size_t>(graph.size()), 0);  // by an earlier exit's own layers
   for (int exit = 0; exit < deepest && !tree.rates.empty(); ++exit) {
@@ -172,6 +175,16 @@ BlockTree block_tree(const Problem& problem, int most) {
     }
   }
   return tree;
+}
+
+}  // namespace
+
+BlockTree block_tree(const Problem& problem, int most) {
+  return tree_of(problem, most, stated_rates(problem.graph));
+}
+
+BlockTree block_chain(const Problem& problem, int most) {
+  return tree_of(problem, most, {});
 }
 
 Plan block_plan(const BlockTree& tree, const std::vector<HostId>& hosts) {

@@ -33,6 +33,9 @@ struct BlockTree {
 /// the place where an exit leaves.
 BlockTree block_tree(const Problem& problem, int most);
 
+/// The same of the deepest exit alone: a chain.
+BlockTree block_chain(const Problem& problem, int most);
+
 /// The plan that has each block on a host: runs of consecutive blocks on one host are pieces.
 Plan block_plan(const BlockTree& tree, const std::vector<HostId>& hosts);
 

@@ -49,10 +49,14 @@ LinearSolution minimise(const LinearProgram& program) {
   }
   Cbc_setAllowableGap(model, 0);
   Cbc_setAllowableFractionGap(model, 1e-9);
+  const bool has_cutoff = program.cutoff < LinearProgram::kInfinity;
+  if (has_cutoff) Cbc_setCutoff(model, program.cutoff);
+  if (program.most_nodes > 0) Cbc_setMaximumNodes(model, program.most_nodes);
   Cbc_solve(model);
 
   if (Cbc_isContinuousUnbounded(model) != 0) return {Status::kUnbounded, 0, {}};
   if (Cbc_isProvenInfeasible(model) != 0) {
+    if (has_cutoff) return {Status::kInfeasible, 0, {}};
     // Cbc also says so of programmes that are unbounded: those have a solution where nothing costs anything.
     LinearProgram free = program;
     for (LinearProgram::Variable& variable : free.variables) variable.cost = 0;
@@ -60,9 +64,15 @@ LinearSolution minimise(const LinearProgram& program) {
     if (costs && minimise(free).status == Status::kOptimal) return {Status::kUnbounded, 0, {}};
     return {Status::kInfeasible, 0, {}};
   }
-  if (Cbc_isProvenOptimal(model) == 0) throw std::runtime_error("linear programme: Cbc gave up");
+  LinearSolution out{Status::kOptimal, 0, {}};
+  if (Cbc_isProvenOptimal(model) == 0) {
+    if (Cbc_isNodeLimitReached(model) == 0) throw std::runtime_error("linear programme: Cbc gave up");
+    out.status = Status::kStopped;
+  }
+  const bool found = out.status == Status::kOptimal || Cbc_numberSavedSolutions(model) > 0;
+  if (!found) return out;
   const double* values = Cbc_getColSolution(model);
-  LinearSolution out{Status::kOptimal, 0, {values, values + n}};
+  out.values.assign(values, values + n);
   for (std::size_t j = 0; j < n; ++j) {
     if (program.variables[j].integer) out.values[j] = std::round(out.values[j]);
     out.objective += program.variables[j].cost * out.values[j];

@@ -25,6 +25,8 @@ struct LinearProgram {
 
   std::vector<Variable> variables;
   std::vector<Row> rows;
+  double cutoff = kInfinity;  ///< solutions that cost more are none
+  int most_nodes = 0;         ///< of the search tree of an integer programme; 0: any number
 
   /// @returns the variable's index.
   int add(const Variable& variable) {
@@ -34,10 +36,10 @@ struct LinearProgram {
 };
 
 struct LinearSolution {
-  enum class Status { kOptimal, kInfeasible, kUnbounded };
+  enum class Status { kOptimal, kInfeasible, kUnbounded, kStopped };  ///< stopped: after most_nodes
   Status status = Status::kInfeasible;
-  double objective = 0;        ///< optimal only
-  std::vector<double> values;  ///< (n_variables), optimal only; of integer variables rounded
+  double objective = 0;        ///< optimal, or stopped with values
+  std::vector<double> values;  ///< (n_variables), optimal, or the best that was found; of integers rounded
 };
 
 /// An optimal solution, by COIN-OR's simplex (Clp) and branch and cut (Cbc), to their tolerances: rows to

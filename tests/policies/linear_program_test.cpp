@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "sim/random.h"
 
 using namespace cdisim;
@@ -41,6 +43,37 @@ TEST_CASE("linear programme: integers") {
   REQUIRE(s.status == Status::kOptimal);
   CHECK(s.objective == -20);
   CHECK(s.values == std::vector<double>{4, 0});
+}
+
+TEST_CASE("linear programme: a cutoff, and a limit of the search tree") {
+  // The knapsack above, whose best is -20: up to -19 there is that one, up to -20.5 none.
+  LinearProgram p;
+  const int x = p.add({-5, 0, 10, true}), y = p.add({-4, 0, 10, true});
+  p.rows = {{{{x, 6}, {y, 4}}, -LinearProgram::kInfinity, 24},
+            {{{x, 1}, {y, 2}}, -LinearProgram::kInfinity, 6}};
+  p.cutoff = -19;
+  CHECK(minimise(p).objective == -20);
+  p.cutoff = -20.5;
+  CHECK(minimise(p).status == Status::kInfeasible);
+
+  // Market split: equalities that no bound prunes. A few nodes find nothing, all of them prove it.
+  Random random(5);
+  LinearProgram q;
+  for (int j = 0; j < 20; ++j) q.add({1, 0, 1, true});
+  for (int i = 0; i < 3; ++i) {
+    LinearProgram::Row row;
+    double sum = 0;
+    for (int j = 0; j < 20; ++j) {
+      row.terms.emplace_back(j, random.below(100));
+      sum += row.terms.back().second;
+    }
+    row.lower = row.upper = std::floor(sum / 2);
+    q.rows.push_back(std::move(row));
+  }
+  q.most_nodes = 5;
+  const LinearSolution s = minimise(q);
+  CHECK(s.status == Status::kStopped);
+  CHECK(s.values.empty());
 }
 
 TEST_CASE("linear programme: infeasible and unbounded, with and without integers") {
