@@ -91,6 +91,24 @@ Profile read_profile(const JsonReader& json, double unit_s) {
   for (const auto& [key, value] : json.at("layers").members()) {
     profile.layer_s[key] = value.number(0, kLongest_s) * unit_s;
   }
+  if (const auto parts = json.find("parts")) {
+    for (const auto& [key, value] : parts->members()) {
+      const auto whole = profile.layer_s.find(key);
+      if (whole == profile.layer_s.end()) value.fail("a layer without a time of its own in \"layers\"");
+      auto& points = profile.part_s[key];
+      points.emplace_back(0, 0);
+      for (const JsonReader& point : value.elements()) {
+        const std::vector<JsonReader> pair = point.elements();
+        if (pair.size() != 2) point.fail("must be [share of the outputs, time]");
+        const double share = pair[0].number(0, 1);
+        if (share <= points.back().first || share >= 1) {
+          pair[0].fail("must be above the share before it, 0 at first, and below 1");
+        }
+        points.emplace_back(share, pair[1].number(0, kLongest_s) * unit_s);
+      }
+      points.emplace_back(1, whole->second);
+    }
+  }
   if (const auto otherwise = json.find("otherwise")) {
     profile.otherwise = read_regression(*otherwise, read_unit(*otherwise));
     otherwise->done();
@@ -130,6 +148,17 @@ double regression_s(const RegressionTerm& term, const Layer& layer, const LayerC
   return std::max(0.0, term.constant_s + term.per_input_element_s * costs.input_elements +
                            term.per_output_element_s * costs.output_elements +
                            term.per_filter_element_s * filter_elements);
+}
+
+// Of a share of a measured layer's outputs.
+double profile_s(const Profile& profile, const std::string& layer, double layer_s, double share) {
+  const auto parts = profile.part_s.find(layer);
+  if (parts == profile.part_s.end()) return layer_s * share;
+  const auto& points = parts->second;
+  const auto above = std::ranges::find_if(points, [&](const auto& point) { return point.first >= share; });
+  if (above == points.begin()) return 0;
+  const auto below = above - 1;
+  return std::lerp(below->second, above->second, (share - below->first) / (above->first - below->first));
 }
 
 }  // namespace
@@ -210,8 +239,10 @@ double LatencyModel::layer_s(const LayerGraph& graph, LayerId id, const Host& ho
       refuse(fmt::format("its layer times are those of \"{}\", not of \"{}\"", profile->model, graph.name()));
     }
     const auto measured = profile->layer_s.find(layer.name);
-    if (measured != profile->layer_s.end())
-      return batch * measured->second * (costs.output_elements / graph.output_elements(id));
+    if (measured != profile->layer_s.end()) {
+      return batch * profile_s(*profile, layer.name, measured->second,
+                               costs.output_elements / graph.output_elements(id));
+    }
     if (!profile->otherwise) {
       std::vector<std::string> known;
       for (const auto& [name, unused] : profile->layer_s) known.push_back(name);
