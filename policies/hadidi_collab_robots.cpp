@@ -15,8 +15,8 @@
 //     more, frames going round; or model parallel, a fully connected layer in one part more by its outputs.
 //     Layers without weights in front of it are computed with each part, element-wise ones behind it by part;
 //     whatever else the task has becomes a task before it and one behind it, the latter joining the parts. Of
-//     all variants that there are helpers for, the one with the lowest max t, then with the lowest sum of t;
-//     none if the sum falls no more. Marked tasks come first, and have model parallel variants only.
+//     all variants that there are helpers for, the one with the lowest max t, then with the lowest sum of t,
+//     however many robots it takes; none if neither falls. Marked tasks come first, and are only split.
 //
 // A task is copied or in parts, not both. The paper's merged tasks may exceed the memory, and load their
 // weights anew for each frame; here that is an error, as is a marked task that remains. Its robots drop
@@ -43,6 +43,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <optional>
 #include <set>
@@ -204,17 +205,22 @@ class Assignment {
     tasks.erase(tasks.begin() + static_cast<std::ptrdiff_t>(i) + 1);
   }
 
-  double memory_bytes(const Task& task) const {
-    Plan plan;
-    plan.pieces = {pieces(task, helper_).front()};
-    return plan_memory_bytes(problem_.graph, plan).at(helper_);
+  // Of the part that needs most.
+  double memory_bytes(const Task& task) const { return most(task, plan_memory_bytes); }
+  double most(const Task& task,
+              std::map<HostId, double> (*bytes)(const LayerGraph& graph, const Plan& plan)) const {
+    double out = 0;
+    for (Piece& piece : pieces(task, helper_)) {
+      Plan plan;
+      plan.pieces.push_back(std::move(piece));
+      out = std::max(out, bytes(problem_.graph, plan).at(helper_));
+    }
+    return out;
   }
 
   bool fits(const Task& task) const {
-    Plan plan;
-    plan.pieces = {pieces(task, helper_).front()};
-    if (plan_memory_bytes(problem_.graph, plan).at(helper_) > memory_) return false;
-    return max_weight_bytes_ == 0 || plan_weight_bytes(problem_.graph, plan).at(helper_) <= max_weight_bytes_;
+    return memory_bytes(task) <= memory_ &&
+           (max_weight_bytes_ == 0 || most(task, plan_weight_bytes) <= max_weight_bytes_);
   }
 
   double task_s(const Task& task) const {
