@@ -91,7 +91,26 @@ Profile read_profile(const JsonReader& json, double unit_s) {
   for (const auto& [key, value] : json.at("layers").members()) {
     profile.layer_s[key] = value.number(0, kLongest_s) * unit_s;
   }
-  if (const auto parts = json.find("parts")) profile.padded_parts = parts->choice({"exact", "padded"}) == 1;
+  if (const auto parts = json.find("parts")) {
+    for (const auto& [key, value] : parts->members()) {
+      const auto whole = profile.layer_s.find(key);
+      if (whole == profile.layer_s.end()) value.fail("a layer without a time of its own in \"layers\"");
+      auto& points = profile.part_s[key];
+      points.emplace_back(0, 0);
+      for (const JsonReader& point : value.elements()) {
+        const std::vector<JsonReader> pair = point.elements();
+        if (pair.size() != 2) point.fail("must be [share of the outputs, time]");
+        const double share = pair[0].number(0, 1);
+        if (share <= points.back().first || share >= 1) {
+          pair[0].fail("must be above the share before it, 0 at first, and below 1");
+        }
+        points.emplace_back(share, pair[1].number(0, kLongest_s) * unit_s);
+      }
+      points.emplace_back(1, whole->second);
+    }
+  }
+  if (const auto parts = json.find("part_padding"))
+    profile.padded_parts = parts->choice({"none", "all_sides"}) == 1;
   if (const auto otherwise = json.find("otherwise")) {
     profile.otherwise = read_regression(*otherwise, read_unit(*otherwise));
     otherwise->done();
@@ -142,6 +161,17 @@ double padded_elements(const LayerGraph& graph, LayerId id, const Region& part) 
   double out = part[0].size();
   for (std::size_t d = 1; d < 3; ++d) out *= (read[d].size() + layer.stride[d - 1] - 1) / layer.stride[d - 1];
   return out;
+}
+
+// Of a share of a measured layer's outputs.
+double profile_s(const Profile& profile, const std::string& layer, double layer_s, double share) {
+  const auto parts = profile.part_s.find(layer);
+  if (parts == profile.part_s.end()) return layer_s * share;
+  const auto& points = parts->second;
+  const auto above = std::ranges::find_if(points, [&](const auto& point) { return point.first >= share; });
+  if (above == points.begin()) return 0;
+  const auto below = above - 1;
+  return std::lerp(below->second, above->second, (share - below->first) / (above->first - below->first));
 }
 
 }  // namespace
@@ -225,7 +255,7 @@ double LatencyModel::layer_s(const LayerGraph& graph, LayerId id, const Host& ho
     if (measured != profile->layer_s.end()) {
       const double outputs = part != nullptr && profile->padded_parts ? padded_elements(graph, id, *part)
                                                                       : costs.output_elements;
-      return batch * measured->second * (outputs / graph.output_elements(id));
+      return batch * profile_s(*profile, layer.name, measured->second, outputs / graph.output_elements(id));
     }
     if (!profile->otherwise) {
       std::vector<std::string> known;

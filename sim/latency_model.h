@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -39,6 +40,9 @@ struct Profile {
   /// The runtime pads a part of a convolution itself and crops the result: it computes as many rows and
   /// columns as it reads, over the stride.
   bool padded_parts = false;
+  /// Of layers of which parts were measured, too: (share of the outputs, s), ascending from (0, 0) to (1,
+  /// layer_s).
+  std::unordered_map<std::string, std::vector<std::pair<double, double>>> part_s;
   std::optional<Regression> otherwise;
 };
 
@@ -70,8 +74,8 @@ class LatencyModel {
   ///        "conv": {"constant": 0.189, "input_elements": 6.03e-5, "filter_elements": 1.24e-4},
   ///        "fc": {"constant": 0.164, "input_elements": 1.07e-4, "output_elements": -1.83e-4}}}
   ///     {"kind": "profile", "source": "Fig. 3", "model": "alexnet", "unit": "ms",
-  ///      "layers": {"conv_1": 52.02}, "otherwise": {"unit": "ms", "terms": {"conv": {"constant": 5}}},
-  ///      "parts": "exact"}
+  ///      "layers": {"conv_1": 52.02, "fc_6": 418}, "parts": {"fc_6": [[0.25, 71], [0.5, 159]]},
+  ///      "otherwise": {"unit": "ms", "terms": {"conv": {"constant": 5}}}}
   ///     {"kind": "roofline", "source": "measured", "efficiency": {
   ///        "conv": {"value": 0.2, "source": "Table 3"}, "other": {"value": 0.1, "source": "assumed"}},
   ///      "memory_bandwidth_bytes_per_s": {"value": 4e9, "source": "data sheet"},
@@ -79,8 +83,10 @@ class LatencyModel {
   ///
   /// Efficiencies are those of a kind of work (conv_1x1, depthwise_conv, ...: see WorkKind), of all dense
   /// convolutions
-  /// ("conv") or of the rest ("other"). "parts" may be "padded": see Profile. A regression or profile may add
-  /// "run": {"constant": 842.136, "per_weight_byte": 4.49e-6}, in its unit.
+  /// ("conv") or of the rest ("other"). "parts" (optional) are measured times of shares of a layer's outputs
+  /// between 0 and 1, ascending, where they are not in proportion;
+  /// "part_padding" may be "all_sides" instead of "none": see Profile. A regression or profile may add "run":
+  /// {"constant": 842.136, "per_weight_byte": 4.49e-6}, in its unit.
   /// @throws InputError naming file, JSON pointer and value.
   static LatencyModel load(const std::filesystem::path& path);
   static LatencyModel parse(const Json& json, const std::string& file);
@@ -90,7 +96,8 @@ class LatencyModel {
   /// Seconds of one layer for a batch of requests in the host's power state 0. Regressions and profiles were
   /// fitted for one request: a batch of n costs n times as much. A layer that computes only a `part` of its
   /// output takes what part_costs() says: a roofline its work and traffic and all of the overhead, a
-  /// regression the part's elements, a profile the part's share of the outputs of the measured time.
+  /// regression the part's elements, a profile the part's share of the outputs of the measured time, or,
+  /// where parts were measured, what lies on the line between the two nearest.
   /// @throws InputError when the model has no entry for the host's device type or for the layer.
   double layer_s(const LayerGraph& graph, LayerId layer, const Host& host, int batch = 1,
                  const Region* part = nullptr) const;

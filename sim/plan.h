@@ -159,10 +159,11 @@ double deposit_bytes(const LayerGraph& graph, const WireFormat& wire, const Plan
 
 /// Proves that a plan can run: the exit exists; its layers are computed exactly once, those in parts as far
 /// as somebody reads them, and no others are (what only joins read that do without some of their inputs, and
-/// have others, may be left out; a plan without pieces computes nothing); the pieces form a DAG; hosts have routes where tensors must travel; weights
-/// and the largest input and output fit each host's memory; sensors' layers are where the sensors are;
-/// each tensor is relayed once at most; transforms stand on edges that exist; uploads have a route; shares
-/// are within (0, 1]; whoever may take a piece can fetch what it reads and send what it gives.
+/// have others, may be left out; a plan without pieces computes nothing); the pieces form a DAG; hosts have
+/// routes where tensors must travel; weights and the largest input and output fit each host's memory;
+/// sensors' layers are where the sensors are; each tensor is relayed once at most; transforms stand on edges
+/// that exist; uploads have a route; shares are within (0, 1]; whoever may take a piece can fetch what it
+/// reads and send what it gives.
 /// @throws InputError that names the policy (`who`) and what does not hold.
 void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,
                 const Plan& plan, const std::string& who);

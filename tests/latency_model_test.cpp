@@ -192,6 +192,14 @@ TEST_CASE("latency model: bad files are refused at their place") {
         "l: /devices/d/run/constant: -1: must lie within [0, 1000000000]");
   CHECK(model_error(R"({"kind": "profile", "source": "s", "unit": "ms", "layers": {"a": "1ms"}})") ==
         "l: /devices/d/layers/a: \"1ms\": must be a number");
+  const std::string parts =
+      R"({"kind": "profile", "source": "s", "unit": "ms", "layers": {"a": 1}, "parts": )";
+  CHECK(model_error(parts + R"({"b": []}})") ==
+        "l: /devices/d/parts/b: []: a layer without a time of its own in \"layers\"");
+  CHECK(model_error(parts + R"({"a": [[0.5]]}})") ==
+        "l: /devices/d/parts/a/0: [0.5]: must be [share of the outputs, time]");
+  CHECK(model_error(parts + R"({"a": [[0.5, 1], [0.5, 2]]}})") ==
+        "l: /devices/d/parts/a/1/0: 0.5: must be above the share before it, 0 at first, and below 1");
   CHECK(model_error(R"({"kind": "roofline", "source": "s", "efficiency": {"conv": {"value": 0.5}}})") ==
         "l: /devices/d/efficiency/conv: \"source\" is missing");
   CHECK(model_error(
@@ -251,10 +259,19 @@ TEST_CASE("latency model: a part of a layer") {
   CHECK(profile.layer_s(g, 0, host("d"), 1, &row) == doctest::Approx(0.3).epsilon(1e-12));
   CHECK(profile.layer_s(g, 0, host("d"), 3, &two) == doctest::Approx(0.6).epsilon(1e-12));
   // A runtime that pads parts itself makes 4 / 2 rows and 8 / 1 columns of them: 3 * 2 * 8 of 63 elements.
-  const LatencyModel padded =
-      model(R"({"kind": "profile", "source": "test", "unit": "s", "layers": {"c": 0.9}, "parts": "padded"})");
+  const LatencyModel padded = model(
+      R"({"kind": "profile", "source": "test", "unit": "s", "layers": {"c": 0.9}, "part_padding": "all_sides"})");
   CHECK(padded.layer_s(g, 0, host("d"), 1, &row) == doctest::Approx(0.9 * 48 / 63).epsilon(1e-12));
   CHECK(padded.layer_s(g, 0, host("d"), 1) == doctest::Approx(0.9).epsilon(1e-12));
+  // Measured: half in 0.1 s, all in 0.9 s. A third is two thirds of the way from nothing to the half: 0.2 /
+  // 3; two thirds are a third of the way from there to all: 0.1 + 0.8 / 3.
+  const LatencyModel measured = model(R"({"kind": "profile", "source": "test", "unit": "s",
+      "layers": {"c": 0.9}, "parts": {"c": [[0.5, 0.1]]}})");
+  const Region rows{{0, 3}, {1, 3}, {0, 7}}, none{{0, 3}, {1, 1}, {0, 7}};
+  CHECK(measured.layer_s(g, 0, host("d"), 1, &row) == doctest::Approx(0.2 / 3).epsilon(1e-12));
+  CHECK(measured.layer_s(g, 0, host("d"), 2, &rows) == doctest::Approx(0.2 + 1.6 / 3).epsilon(1e-12));
+  CHECK(measured.layer_s(g, 0, host("d"), 1, &none) == 0);
+  CHECK(measured.layer_s(g, 0, host("d")) == 0.9);
   // 1 + 64 * 0.1 + 14 * 0.01 + (4 / 2 * 2 / 1 * 2 channels) * 0.001, and 2 per weight byte before it: of the
   // filters of 2 * 4 * 2 weights and a bias, two of three, 136 B.
   const LatencyModel regression = model(R"({"kind": "regression", "source": "test", "unit": "s",

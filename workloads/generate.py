@@ -1495,6 +1495,51 @@ def goel_caltech256():
     return g
 
 
+HADIDI = ("of Hadidi, Cao, Woodward, Ryoo, Kim, Distributed Perception by Collaborative Robots, IEEE RA-L 3(4), 2018, as in "
+          "github.com/parallel-ml/")
+
+
+def hadidi_two_stream():
+    g = Graph("hadidi_two_stream", f"Two-stream action recognition on 16 x 12 frames {HADIDI}fc, siamese_parallel/model.py: "
+              "an image and 20 channels of optical flow; the pyramid pools the features of the last 16 frames (1 + 2 + 4 "
+              "+ 8 maxima of 256 features of each stream), here those before the request's own are where it runs",
+              [23, 12, 16])
+    for stream, channels, first in (("spatial", 3, 0), ("temporal", 20, 3)):
+        g.slice(f"{stream}_input", [channels, 12, 16], [first, 0, 0], of="input")
+        for number, kernel in enumerate((5, 3, 3), 1):
+            g.conv(f"{stream}_conv{number}", 256, kernel, padding=kernel // 2)
+            g.batch_norm(f"{stream}_bn{number}")
+            g.relu(f"{stream}_relu{number}")
+        g.fc(f"{stream}_fc4", 256)
+        g.batch_norm(f"{stream}_bn4")
+        g.relu(f"{stream}_relu4")
+    g.concat("features", ["spatial_relu4", "temporal_relu4"])
+    g.move("pyramid", "temporal_pyramid", [2 * 15 * 256])
+    for number in (1, 2):
+        g.fc(f"fc{number}", 8192)
+        g.batch_norm(f"bn{number}")
+        g.relu(f"relu{number}")
+    g.fc("fc3", 51)
+    g.batch_norm("bn3")
+    g.softmax("prob")
+    return g
+
+
+def hadidi_alexnet():
+    g = Graph("hadidi_alexnet", f"AlexNet of one column {HADIDI}asplos2018-workshop, mutiple-devices/alexnet/model.py",
+              [3, 224, 224])
+    # TensorFlow's padding "same": 7 rows and columns, 3 of them in front.
+    for number, (channels, kernel, stride, padding, pool) in enumerate(
+            ((48, 11, 4, (3, 3, 4, 4), True), (128, 5, 1, 2, True), (192, 3, 1, 1, False), (192, 3, 1, 1, False),
+             (128, 3, 1, 1, True)), 1):
+        g.conv(f"conv{number}", channels, kernel, stride, padding)
+        g.relu(f"relu{number}")
+        if pool:
+            g.max_pool(f"pool{number}", 2, 2)
+    imagenet_classifier(g)
+    return g
+
+
 def overfeat():
     g = Graph("overfeat", "OverFeat, fast model (Sermanet et al., ICLR 2014, Table 1; 145,920,872 parameters)",
               [3, 231, 231])
@@ -1880,7 +1925,7 @@ TABLE_1 = [
 ]
 OTHERS = [
     alexnet_early_exit, branchy_alexnet, branchynet_alexnet, branchy_lenet, lenet5, disabato_cnn, disabato_alexnet_exit,
-    goel_cifar10, goel_caltech256, overfeat, pix2pix, nin,
+    goel_cifar10, goel_caltech256, hadidi_two_stream, hadidi_alexnet, overfeat, pix2pix, nin,
     nin_imagenet,
     lambda: vgg(11, 132863336), vgg16_cifar,
     lambda: resnet_torchvision(18, "resnet18", 11689512),
