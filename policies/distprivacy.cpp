@@ -1,43 +1,43 @@
-// distprivacy: the feature maps of each layer on several devices, no more of them on one than privacy allows.
+// distprivacy: the maps of each layer on several devices, no more of them on one than privacy allows.
 //
-// The more of a layer's maps a device has, the better it can recover the image. A request is divided group by
-// group (a layer with what follows it map by map, ReLU, pooling, batch normalisation): alpha_lip = 1 where
-// device i computes map p of group l. Whoever computes a map receives what it reads, for a convolution all
-// maps of the group before that it lacks. With C_l the maps of group l,
+// The more of a layer's maps (channels) a device has, the better it can recover the image. A request is
+// divided group by group: a layer with what follows it map by map, as ReLU, pooling, batch normalisation do.
+// alpha_lip = 1 where host i computes map p of group l, which has C_l maps. A host that computes maps
+// receives what these read and it lacks: for a convolution all maps of the group before. c_li is the time of
+// a map,
 //
 //     min  sum_l max_i (sum_k bytes from k to i / rate_ki + sum_p alpha_lip c_li)
-//     s.t. sum_i alpha_lip = 1,     sum_p alpha_lip <= Nf_l = floor(largest_share C_l)  unless i is the
-//     source
-//          weights, the largest input and output of i <= its memory,     MACs of i <= macs_per_host
+//     s.t. sum_i alpha_lip = 1
+//          sum_p alpha_lip <= Nf_l = floor(largest_share C_l)     of every host i but the source
+//          weights and the largest input and output of i <= its memory,     MACs of i <= macs_per_host
 //
-// What reads the input runs on the source: the image never leaves it. Nf holds for groups of maps before the
-// split point; the others (fully connected layers) have no limit, and those without maps are not divided.
+// What reads the input runs on the source: the image never leaves it. Nf holds for layers of maps before the
+// split point. Others, the fully connected layers, have no limit; layers without maps are not divided.
 //
-// Heuristic, online: request by request, in the order of the sources, and group by group; the hosts in order
-// of their speed for the group, of equals the one that has computed most of what it reads; each gets as many
-// maps as Nf, memory and MACs allow, until none is left. Later requests find what is left of memories and
-// MACs; one for which the hosts run out is rejected: here its source computes it alone. "optimal" solves the
-// integer programme for each request instead (Cbc; max by a bound t_l, what reads from all by indicators), in
-// reasonable time for a handful of groups and hosts.
+// Heuristic, online: request by request in the order of the sources, group by group. Hosts in the order of
+// their speed for the group, of equals first the one that has computed most of what it reads; each gets as
+// many maps as Nf, memory and MACs allow until none is left. Later requests find what is left of memories and
+// MACs. A request for which the hosts run out is rejected: here its source computes it alone. On random cases
+// of three hosts and four groups (tests) the objective is 28 % above the optimum in the mean, 230 % at worst.
+// "optimal" solves the integer programme for each request instead (Cbc): some 30 ms for such a case, and no
+// end within a minute for LeNet-5 on twenty hosts with limits.
 //
-// Nf counts computed maps, as in the formulation, so that a device which computes maps of a convolution still
+// Nf counts computed maps, as in the formulation. A device that computes maps of a convolution nevertheless
 // receives all maps of the one before: held_share says how much of a limited layer some device computes or
-// receives. counts = "held" limits that too; a convolution then leaves the source only behind the split
-// point.
+// receives. counts = "held" limits that too; convolutions then leave the source only behind the split point.
 //
-// A RECONSTRUCTION from the abstract and the extension's: order and rules of the heuristic, what is divided
-// and the split point are ours; the paper's Nf for a similarity (SSIM) of the recovered image are not
-// published in what was at hand, so that the privacy level here is the share. The formula knows neither route
-// latencies nor that transfers share links, and waits for all of a group; in a run a piece starts when its
-// own inputs are there. Every reachable host takes part, of any tier, that has routes to all others that do.
-// The heuristic decides once; "optimal" anew when a measured bandwidth has changed.
+// A RECONSTRUCTION from the abstract: what is divided, the heuristic's rules and the split point are ours,
+// and Nf for a similarity (SSIM) of the recovered image is not published in what was at hand, so the privacy
+// level here is the share. The objective knows neither latencies of routes nor that transfers share links
+// (maps that go to many devices leave by one link), and waits for all of a group; in a run a piece starts
+// when its own inputs are there. Every reachable host takes part, of any tier, that has routes to all others
+// that do. The heuristic decides once; "optimal" anew when a measured bandwidth has changed.
 //
 //     parameter     | type   | default     | meaning
 //     --------------|--------|-------------|-------------------------------------------------------------
-//     largest_share | number | 0.5         | most of a layer's maps on one host, above 0; 1: no privacy
+//     largest_share | number | 0.5         | most of a layer's maps on a host but the source; 1: no privacy
 //     counts        | string | "computed"  | "computed": maps that a host computes; "held": also received
-//     split_point   | string | ""          | layer from which on there is no limit; "": none before the
-//                   |        |             | first without maps
+//     split_point   | string | ""          | layer from which on there is no limit; "": all of maps have one
 //     macs_per_host | number | 0           | MACs of a host for one request of each source; 0: any number
 //     method        | string | "heuristic" | "heuristic" or "optimal"
 //
@@ -615,7 +615,7 @@ const bool registered = register_policy(
                     {.name = "split_point",
                      .type = "string",
                      .standard = "",
-                     .about = "layer from which on there is no limit; empty: the first without maps"},
+                     .about = "layer from which on there is no limit; empty: all of maps have one"},
                     {.name = "macs_per_host",
                      .type = "number",
                      .standard = 0,
