@@ -213,6 +213,9 @@ TEST_CASE("distprivacy: the requests of several sources share what hosts have") 
   CHECK(second.decision.at("rejected") == 1);
   CHECK(second.pieces.size() == 1);
   CHECK(second.pieces.front().host == s.host("slow"));
+  Json best = limits;
+  best["method"] = "optimal";
+  CHECK(plan_for("slow", best).decision.at("rejected") == 1);
   // Twice as many are enough for both.
   const Json more{{"largest_share", 1}, {"macs_per_host", 8 * 576}};
   CHECK(plan_for("slow", more).decision.at("rejected") == 0);
