@@ -50,7 +50,6 @@
 #include <map>
 #include <numeric>
 #include <optional>
-#include <set>
 
 #include "policies/shared/costs.h"
 #include "policies/shared/hosts.h"
@@ -88,9 +87,7 @@ class Cooperation {
 
   // As a rule gives them.
   Decision given(const std::vector<double>& shares, std::size_t aggregator) const {
-    std::vector<std::size_t> all(hosts_.size());
-    std::iota(all.begin(), all.end(), std::size_t{0});
-    return judge(setup(all, aggregator), shares);
+    return judge(setup(everybody(hosts_.size()), aggregator), shares);
   }
 
   Decision best() const {
@@ -101,20 +98,24 @@ class Cooperation {
     for (std::size_t i = 0; i < hosts_.size(); ++i) consider(judge(setup({i}, i), {1}));
     if (rows_.stages.empty()) return *best;
     for (const std::size_t aggregator : aggregators()) {
-      std::vector<std::size_t> devices(hosts_.size());
-      std::iota(devices.begin(), devices.end(), std::size_t{0});
-      while (!devices.empty()) {
+      for (std::size_t i = 0; i < hosts_.size(); ++i) consider(judge(setup({i}, aggregator), {1}));
+      std::vector<std::size_t> devices = everybody(hosts_.size());
+      while (devices.size() > 1) {
         const Setup now = setup(devices, aggregator);
-        const std::vector<double> shares = solve(now);
-        const bool keeps_rule = std::ranges::all_of(
-            shares, [&](double share) { return share >= least_share_ - kNothing || shares.size() == 1; });
-        if (keeps_rule) consider(judge(now, shares));
-        // Who has nothing to do leaves, or else the one with the least.
-        const double least = std::max(*std::ranges::min_element(shares), kNothing);
+        const std::vector<double> shares = *solve(now, 0);
+        if (std::ranges::min(shares) >= least_share_ - kNothing) {
+          consider(judge(now, shares));
+        } else if (const auto raised = solve(now, least_share_)) {
+          consider(judge(now, *raised));
+        }
+        // Who has nothing to do leaves, or else the last of those with the least.
+        std::size_t smallest = 0;
         std::vector<std::size_t> stay;
         for (std::size_t k = 0; k < devices.size(); ++k) {
-          if (shares[k] > least) stay.push_back(devices[k]);
+          if (shares[k] <= shares[smallest]) smallest = k;
+          if (shares[k] > kNothing) stay.push_back(devices[k]);
         }
+        if (stay.size() == devices.size()) stay.erase(stay.begin() + static_cast<std::ptrdiff_t>(smallest));
         devices = stay;
       }
     }
@@ -333,32 +334,28 @@ class Cooperation {
     return a.latency_s * kSame < b.latency_s;
   }
 
-  std::set<std::size_t> aggregators() const {
-    if (rows_.tail.empty()) return {0};
-    std::set<std::size_t> out{0};
-    const auto energy_j = [&](std::size_t g) { return tail_s_[g] * power_w_[g]; };
-    const auto seconds = [&](std::size_t g) { return tail_s_[g]; };
-    std::vector<std::size_t> all(hosts_.size());
-    std::iota(all.begin(), all.end(), std::size_t{0});
-    out.insert(*std::ranges::min_element(all, {}, energy_j));
-    out.insert(*std::ranges::min_element(all, {}, seconds));
+  // Nobody gathers what is not read.
+  std::vector<std::size_t> aggregators() const { return everybody(rows_.tail.empty() ? 1 : hosts_.size()); }
+  static std::vector<std::size_t> everybody(std::size_t n) {
+    std::vector<std::size_t> out(n);
+    std::iota(out.begin(), out.end(), std::size_t{0});
     return out;
   }
 
-  std::vector<double> solve(const Setup& setup) const {
-    if (setup.devices.size() == 1) return {1};
-    const LinearSolution frugal = minimise(programme(setup, true));
-    // Without the deadline there is always a solution.
-    const LinearSolution chosen =
-        frugal.status == LinearSolution::Status::kOptimal ? frugal : minimise(programme(setup, false));
-    std::vector<double> shares(chosen.values.begin(),
-                               chosen.values.begin() + static_cast<std::ptrdiff_t>(setup.devices.size()));
+  // The shares of all that take part, each at least `least`; none where there are too many of them.
+  std::optional<std::vector<double>> solve(const Setup& setup, double least) const {
+    if (least * static_cast<double>(setup.devices.size()) > 1) return std::nullopt;
+    LinearSolution solution = minimise(programme(setup, least, true));
+    if (solution.status != LinearSolution::Status::kOptimal)
+      solution = minimise(programme(setup, least, false));
+    std::vector<double> shares(solution.values.begin(),
+                               solution.values.begin() + static_cast<std::ptrdiff_t>(setup.devices.size()));
     for (double& share : shares) share = std::clamp(share, 0.0, 1.0);
     return shares;
   }
 
   // Of least energy within the deadline, or of least latency.
-  LinearProgram programme(const Setup& setup, bool energy) const {
+  LinearProgram programme(const Setup& setup, double least, bool energy) const {
     LinearProgram program;
     const std::size_t n = setup.devices.size();
     std::vector<double> joule(n, 0);
@@ -371,7 +368,7 @@ class Cooperation {
     }
     LinearProgram::Row all, time;
     for (std::size_t k = 0; k < n; ++k) {
-      const int share = program.add({energy ? joule[k] : 0, 0, 1});
+      const int share = program.add({energy ? joule[k] : 0, least, 1});
       all.terms.emplace_back(share, 1);
     }
     all.lower = all.upper = 1;
