@@ -1908,6 +1908,26 @@ def diamond():
     return g
 
 
+def vgg_f():
+    g = Graph("vgg_f", "VGG-F (CNN-F of Chatfield et al., BMVC 2014, Table 1: five convolutions, lrn and pooling behind the "
+              "first two, pooling behind the fifth): 60,834,536 parameters. Pooling 3 x 3 with stride 2, the last, partly "
+              "covered window counted, and lrn over 5 channels, from memory", [3, 224, 224])
+    g.conv("conv1", 64, 11, stride=4)
+    g.relu("relu1")
+    g.lrn("norm1", 5)
+    g.max_pool("pool1", 3, 2, ceil=True)
+    g.conv("conv2", 256, 5, padding=2)
+    g.relu("relu2")
+    g.lrn("norm2", 5)
+    g.max_pool("pool2", 3, 2, ceil=True)
+    for number in (3, 4, 5):
+        g.conv(f"conv{number}", 256, 3, padding=1)
+        g.relu(f"relu{number}")
+    g.max_pool("pool5", 3, 2, ceil=True)
+    imagenet_classifier(g)
+    return g
+
+
 TABLE_1 = [
     lenet, alexnet, googlenet,
     lambda: vgg(16, 138357544, ("VGG-16", 138357544, 528, 15.5)),
@@ -1942,7 +1962,7 @@ OTHERS = [
     lambda: tiny_yolov2("tiny_yolov2", 416), lambda: tiny_yolov2("tiny_yolov2_288", 288),
     lambda: tiny_yolov2("tiny_yolov2_224", 224), alexnet_towers,
     densenet121, shufflenet_v2, efficientnet_b0, efficientnet_b0_exits, resnet110_exits, vit_b16,
-    deepface, kaldi_asr, lambda: senna("pos", 45), lambda: senna("chk", 45), lambda: senna("ner", 17),
+    vgg_f, deepface, kaldi_asr, lambda: senna("pos", 45), lambda: senna("chk", 45), lambda: senna("ner", 17),
     lambda: tinyllama("prefill", 128, 0), lambda: tinyllama("decode", 1, 128),
     ddnn_table_2, ddnn_failing, ddnn_growing,
     lambda: ddnn("ddnn_average", "average", (0.75, ()), (0.96, ()), f"{DDNN}, Table I, AP-CC"),

@@ -40,10 +40,14 @@ Estimate Hop::cost(double bytes) const {
   return {latency_s_ + data_s, data_s * power_w_ + bytes * j_per_byte_, bytes * usd_per_byte_};
 }
 
+double computing_power_w(const Problem& problem, HostId host) {
+  const PowerState& power = problem.state(host);
+  return power.epsilon_w + (power.all_cores_w - power.epsilon_w) / problem.platform.host(host).cores -
+         power.idle_w;
+}
+
 double computing_power_w(const Problem& problem) {
-  const Host& source = problem.platform.host(problem.source);
-  const PowerState& power = problem.state(problem.source);
-  return power.epsilon_w + (power.all_cores_w - power.epsilon_w) / source.cores - power.idle_w;
+  return computing_power_w(problem, problem.source);
 }
 
 double input_bytes(const Problem& problem) {

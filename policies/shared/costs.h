@@ -29,7 +29,8 @@ class Hop {
   double usd_per_byte_ = 0;
 };
 
-/// Power that the source draws above its idle power while it computes one piece, W.
+/// Power that a host, or the source, draws above its idle power while it computes one piece, W.
+double computing_power_w(const Problem& problem, HostId host);
 double computing_power_w(const Problem& problem);
 
 /// Bytes on the wire of the model's input, and of an exit's result on its way back to the source.
