@@ -169,8 +169,9 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
                 const Plan& plan, const std::string& who);
 
 /// Bytes that a plan keeps on each host: weights and state of its pieces, each once, plus the largest input +
-/// output of their layers; of layers in parts those of the parts. Workers are ready for any piece that they
-/// may take.
+/// output of their layers; of layers in parts those of the parts. What takes its only input element by
+/// element, and alone (activations, normalisation at inference), writes over it. Workers are ready for any
+/// piece that they may take.
 std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& plan);
 /// The weights among them.
 std::map<HostId, double> plan_weight_bytes(const LayerGraph& graph, const Plan& plan);
