@@ -9,6 +9,7 @@
 #include <map>
 #include <tuple>
 
+#include "sim/json_reader.h"
 #include "sim/random.h"
 #include "sim/sweep.h"
 
@@ -451,9 +452,23 @@ TEST_CASE("engine: LV08 slows a transfer by SimGrid's factors") {
 
 namespace {
 
-// tests/fixtures/wifi.xml: on "air" fast and other send at 10 MB/s, slow at 2.5 MB/s.
-Scenario on_wifi(const std::vector<std::tuple<const char*, const char*, double>>& transfers) {
-  Scenario s{Platform::load(std::string(CDISIM_SOURCE_DIR) + "/tests/fixtures/wifi.xml"), {}, {}, {}};
+// tests/fixtures/wifi.xml: on "air" fast and other send at 10 MB/s, slow at 2.5 MB/s. With latencies: 2 and
+// 5 ms on the media, 3 ms on wired links.
+Scenario on_wifi(const std::vector<std::tuple<const char*, const char*, double>>& transfers,
+                 bool latencies = false) {
+  const std::string file = std::string(CDISIM_SOURCE_DIR) + "/tests/fixtures/wifi.xml";
+  std::string xml = read_text_file(file);
+  const auto replace = [&](const std::string& a, const std::string& b) {
+    for (std::size_t at = 0; (at = xml.find(a, at)) != xml.npos;) xml.replace(at, a.size(), b);
+  };
+  if (latencies) {
+    replace(R"(latency="0s" sharing_policy="WIFI"/>)",
+            R"(sharing_policy="WIFI"><prop id="latency" value="2ms"/></link>)");
+    replace(R"(sharing_policy="WIFI" latency="0s">)",
+            R"(sharing_policy="WIFI"><prop id="latency" value="5ms"/>)");
+    replace(R"(latency="0s")", R"(latency="3ms")");
+  }
+  Scenario s{Platform::parse(xml, file), {}, {}, {}};
   for (const auto& [from, to, bytes] : transfers) {
     s.jobs.push_back({0, {static_cast<int>(s.steps.size())}});
     s.steps.push_back({true, s.platform.find_host(from), s.platform.find_host(to), {}, bytes});
@@ -482,8 +497,10 @@ TEST_CASE("engine: a Wi-Fi medium's airtime") {
       {{{"fast", "edge", 1e6}, {"slow", "edge", 0.5e6}}, {0.25 + 0.05, 0.25}},
       // The backbone holds the first back at 1 MB/s, a tenth of the air: x (1 / 10 + 1 / 10) = 0.9.
       {{{"fast", "cloud", 1e6}, {"fast", "other", 1e6}}, {1, 1 / 4.5}},
-      // desk receives at 2 MB/s, which takes 0.8 of slow's medium: fast and other share the rest.
-      {{{"slow", "desk", 1e6}, {"fast", "edge", 1e5}, {"other", "edge", 1e5}}, {0.54, 0.1, 0.1}},
+      // desk receives at 2 MB/s on its own medium, which takes 0.2 of fast's: 0.8 * 10 MB/s for the other.
+      {{{"fast", "desk", 1e6}, {"other", "edge", 1e5}}, {0.5, 0.0125}},
+      // Where slow sends to it the air would be full at 2 MB/s each: three share it at 1 / 0.6 MB/s.
+      {{{"slow", "desk", 1e6}, {"fast", "edge", 1e5}, {"other", "edge", 1e5}}, {0.06 + 0.9 / 2, 0.06, 0.06}},
   };
   for (const auto& [transfers, ends_s] : cases) {
     const Scenario s = on_wifi(transfers);
@@ -504,21 +521,18 @@ TEST_CASE("engine: a Wi-Fi medium's airtime") {
   const Scenario s = on_wifi({{"fast", "slow", 1e6}});
   const std::vector<LinkId> air = s.platform.find_links("air");
   CHECK(play(s, {})["bytes"][static_cast<std::size_t>(air.front())] == 2e6);
+  CHECK(ended(play(on_wifi({{"fast", "slow", 1e6}}, true), {}), 0, 0) == doctest::Approx(0.004 + 0.5));
   // And the sender's radio draws 3 W for half a second, else 1 W.
   CHECK(play(s, {})["radio"][static_cast<std::size_t>(s.platform.find_host("fast"))] == doctest::Approx(1.5));
 }
 
 TEST_CASE("engine: on Wi-Fi timers and SimGrid's solver agree") {
-  for (const char* latency : {"", "4ms"}) {
+  for (const bool latencies : {false, true}) {
     for (std::uint64_t seed = 1; seed <= 40; ++seed) {
-      CAPTURE(latency);
+      CAPTURE(latencies);
       CAPTURE(seed);
       Random random(seed);
-      Scenario s = on_wifi({});
-      if (*latency != 0) {
-        for (LinkId id = 0; id < s.platform.link_count(); ++id)
-          s.platform.set_latency(id, 1e-3 * (1 + id), "test");
-      }
+      Scenario s = on_wifi({}, latencies);
       for (int i = 0; i < 25; ++i) {
         const HostId from = random.below(s.platform.host_count());
         const std::vector<HostId> reached = s.platform.neighbours(from);
