@@ -526,6 +526,29 @@ TEST_CASE("engine: a Wi-Fi medium's airtime") {
   CHECK(play(s, {})["radio"][static_cast<std::size_t>(s.platform.find_host("fast"))] == doctest::Approx(1.5));
 }
 
+TEST_CASE("engine: links behind a Wi-Fi medium that changes at the same instant notice") {
+  // edge sends 2 MB to the cloud over the backbone, 1 MB/s, from 0.003 s on. At 1.008 s the latencies of two
+  // transfers on the air have passed, one of them 1 MB from slow to the cloud, 8 ms. From then on edge has
+  // 8 / 11 and slow 3 / 11 of the backbone, until edge's 995 kB have gone; both are done after 3 MB.
+  for (const bool slow_last : {true, false}) {
+    CAPTURE(slow_last);
+    Scenario s = on_wifi({{"edge", "cloud", 2e6}}, true);
+    const auto add = [&](double date_s, const char* from, const char* to, double bytes) {
+      s.jobs.push_back({date_s, {static_cast<int>(s.steps.size())}});
+      s.steps.push_back({true, s.platform.find_host(from), s.platform.find_host(to), {}, bytes});
+    };
+    add(1, "slow", "cloud", 1e6);
+    if (slow_last) {
+      add(0.998, "fast", "desk", 1e7);  // 10 ms
+    } else {
+      add(1.004, "fast", "other", 1e7);  // 4 ms
+    }
+    const Json played = play(s, {});
+    CHECK(ended(played, 0, 0) == doctest::Approx(1.008 + 0.995 * 11 / 8).epsilon(1e-9));
+    CHECK(ended(played, 1, 0) == doctest::Approx(3.003).epsilon(1e-9));
+  }
+}
+
 TEST_CASE("engine: on Wi-Fi timers and SimGrid's solver agree") {
   for (const bool latencies : {false, true}) {
     for (std::uint64_t seed = 1; seed <= 40; ++seed) {
