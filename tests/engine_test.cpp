@@ -450,6 +450,16 @@ TEST_CASE("engine: LV08 slows a transfer by SimGrid's factors") {
         doctest::Approx(0.01301 + 0.1 / 0.97).epsilon(1e-6));
 }
 
+TEST_CASE("engine: LV08 shares by latency and by the packets that bandwidths hold up") {
+  // In inverse proportion to the sum over the route's links of latency + 20537 byte / bandwidth: for s0 2 ms
+  // + 0.205 + 2.054 ms, for s1 1 ms + 2.054 ms. s1's bytes flow after 13.01 ms, s0's after 26.02 ms.
+  const Scenario s = all_send(senders({{"wide", "shared"}, {"shared"}}, {{"wide", "100MBps"}}), 2, 1e6);
+  const double s0 = 0.002 + 20537 / 1e8 + 20537 / 1e7, s1 = 0.001 + 20537 / 1e7;
+  const double left = 1e6 - 0.97e7 * 0.01301;
+  CHECK(ended(play(s, {.network = NetworkModel::kLv08}), 1, 0) ==
+        doctest::Approx(0.02602 + left / (0.97e7 * s0 / (s0 + s1))).epsilon(1e-9));
+}
+
 namespace {
 
 // tests/fixtures/wifi.xml: on "air" fast and other send at 10 MB/s, slow at 2.5 MB/s. With latencies: 2 and
