@@ -731,7 +731,8 @@ double Route::bytes_per_s(std::span<const double> bandwidth) const {
 }
 
 Route Platform::make_route(HostId from, HostId to, std::vector<LinkId> links) const {
-  Route route{.links = std::move(links)};
+  Route route;
+  route.links = std::move(links);
   route.latency_s = sum_latency_s(route.links);
   const std::size_t n = route.links.size();
   // As SimGrid takes it: the sender's rate on the first link, the receiver's on the last of several.

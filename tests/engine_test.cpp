@@ -9,6 +9,7 @@
 #include <map>
 #include <tuple>
 
+#include "sim/json_reader.h"
 #include "sim/random.h"
 #include "sim/sweep.h"
 
@@ -449,11 +450,35 @@ TEST_CASE("engine: LV08 slows a transfer by SimGrid's factors") {
         doctest::Approx(0.01301 + 0.1 / 0.97).epsilon(1e-6));
 }
 
+TEST_CASE("engine: LV08 shares by latency and by the packets that bandwidths hold up") {
+  // In inverse proportion to the sum over the route's links of latency + 20537 byte / bandwidth: for s0 2 ms
+  // + 0.205 + 2.054 ms, for s1 1 ms + 2.054 ms. s1's bytes flow after 13.01 ms, s0's after 26.02 ms.
+  const Scenario s = all_send(senders({{"wide", "shared"}, {"shared"}}, {{"wide", "100MBps"}}), 2, 1e6);
+  const double s0 = 0.002 + 20537 / 1e8 + 20537 / 1e7, s1 = 0.001 + 20537 / 1e7;
+  const double left = 1e6 - 0.97e7 * 0.01301;
+  CHECK(ended(play(s, {.network = NetworkModel::kLv08}), 1, 0) ==
+        doctest::Approx(0.02602 + left / (0.97e7 * s0 / (s0 + s1))).epsilon(1e-9));
+}
+
 namespace {
 
-// tests/fixtures/wifi.xml: on "air" fast and other send at 10 MB/s, slow at 2.5 MB/s.
-Scenario on_wifi(const std::vector<std::tuple<const char*, const char*, double>>& transfers) {
-  Scenario s{Platform::load(std::string(CDISIM_SOURCE_DIR) + "/tests/fixtures/wifi.xml"), {}, {}, {}};
+// tests/fixtures/wifi.xml: on "air" fast and other send at 10 MB/s, slow at 2.5 MB/s. With latencies: 2 and
+// 5 ms on the media, 3 ms on wired links.
+Scenario on_wifi(const std::vector<std::tuple<const char*, const char*, double>>& transfers,
+                 bool latencies = false) {
+  const std::string file = std::string(CDISIM_SOURCE_DIR) + "/tests/fixtures/wifi.xml";
+  std::string xml = read_text_file(file);
+  const auto replace = [&](const std::string& a, const std::string& b) {
+    for (std::size_t at = 0; (at = xml.find(a, at)) != xml.npos;) xml.replace(at, a.size(), b);
+  };
+  if (latencies) {
+    replace(R"(latency="0s" sharing_policy="WIFI"/>)",
+            R"(sharing_policy="WIFI"><prop id="latency" value="2ms"/></link>)");
+    replace(R"(sharing_policy="WIFI" latency="0s">)",
+            R"(sharing_policy="WIFI"><prop id="latency" value="5ms"/>)");
+    replace(R"(latency="0s")", R"(latency="3ms")");
+  }
+  Scenario s{Platform::parse(xml, file), {}, {}, {}};
   for (const auto& [from, to, bytes] : transfers) {
     s.jobs.push_back({0, {static_cast<int>(s.steps.size())}});
     s.steps.push_back({true, s.platform.find_host(from), s.platform.find_host(to), {}, bytes});
@@ -482,8 +507,10 @@ TEST_CASE("engine: a Wi-Fi medium's airtime") {
       {{{"fast", "edge", 1e6}, {"slow", "edge", 0.5e6}}, {0.25 + 0.05, 0.25}},
       // The backbone holds the first back at 1 MB/s, a tenth of the air: x (1 / 10 + 1 / 10) = 0.9.
       {{{"fast", "cloud", 1e6}, {"fast", "other", 1e6}}, {1, 1 / 4.5}},
-      // desk receives at 2 MB/s, which takes 0.8 of slow's medium: fast and other share the rest.
-      {{{"slow", "desk", 1e6}, {"fast", "edge", 1e5}, {"other", "edge", 1e5}}, {0.54, 0.1, 0.1}},
+      // desk receives at 2 MB/s on its own medium, which takes 0.2 of fast's: 0.8 * 10 MB/s for the other.
+      {{{"fast", "desk", 1e6}, {"other", "edge", 1e5}}, {0.5, 0.0125}},
+      // Where slow sends to it the air would be full at 2 MB/s each: three share it at 1 / 0.6 MB/s.
+      {{{"slow", "desk", 1e6}, {"fast", "edge", 1e5}, {"other", "edge", 1e5}}, {0.06 + 0.9 / 2, 0.06, 0.06}},
   };
   for (const auto& [transfers, ends_s] : cases) {
     const Scenario s = on_wifi(transfers);
@@ -504,21 +531,41 @@ TEST_CASE("engine: a Wi-Fi medium's airtime") {
   const Scenario s = on_wifi({{"fast", "slow", 1e6}});
   const std::vector<LinkId> air = s.platform.find_links("air");
   CHECK(play(s, {})["bytes"][static_cast<std::size_t>(air.front())] == 2e6);
+  CHECK(ended(play(on_wifi({{"fast", "slow", 1e6}}, true), {}), 0, 0) == doctest::Approx(0.004 + 0.5));
   // And the sender's radio draws 3 W for half a second, else 1 W.
   CHECK(play(s, {})["radio"][static_cast<std::size_t>(s.platform.find_host("fast"))] == doctest::Approx(1.5));
 }
 
+TEST_CASE("engine: links behind a Wi-Fi medium that changes at the same instant notice") {
+  // edge sends 2 MB to the cloud over the backbone, 1 MB/s, from 0.003 s on. At 1.008 s the latencies of two
+  // transfers on the air have passed, one of them 1 MB from slow to the cloud, 8 ms. From then on edge has
+  // 8 / 11 and slow 3 / 11 of the backbone, until edge's 995 kB have gone; both are done after 3 MB.
+  for (const bool slow_last : {true, false}) {
+    CAPTURE(slow_last);
+    Scenario s = on_wifi({{"edge", "cloud", 2e6}}, true);
+    const auto add = [&](double date_s, const char* from, const char* to, double bytes) {
+      s.jobs.push_back({date_s, {static_cast<int>(s.steps.size())}});
+      s.steps.push_back({true, s.platform.find_host(from), s.platform.find_host(to), {}, bytes});
+    };
+    add(1, "slow", "cloud", 1e6);
+    if (slow_last) {
+      add(0.998, "fast", "desk", 1e7);  // 10 ms
+    } else {
+      add(1.004, "fast", "other", 1e7);  // 4 ms
+    }
+    const Json played = play(s, {});
+    CHECK(ended(played, 0, 0) == doctest::Approx(1.008 + 0.995 * 11 / 8).epsilon(1e-9));
+    CHECK(ended(played, 1, 0) == doctest::Approx(3.003).epsilon(1e-9));
+  }
+}
+
 TEST_CASE("engine: on Wi-Fi timers and SimGrid's solver agree") {
-  for (const char* latency : {"", "4ms"}) {
+  for (const bool latencies : {false, true}) {
     for (std::uint64_t seed = 1; seed <= 40; ++seed) {
-      CAPTURE(latency);
+      CAPTURE(latencies);
       CAPTURE(seed);
       Random random(seed);
-      Scenario s = on_wifi({});
-      if (*latency != 0) {
-        for (LinkId id = 0; id < s.platform.link_count(); ++id)
-          s.platform.set_latency(id, 1e-3 * (1 + id), "test");
-      }
+      Scenario s = on_wifi({}, latencies);
       for (int i = 0; i < 25; ++i) {
         const HostId from = random.below(s.platform.host_count());
         const std::vector<HostId> reached = s.platform.neighbours(from);
