@@ -298,14 +298,11 @@ class Distribution {
     return out;
   }
 
-  // The maps of a group that a host has, as ranges that do not overlap, and with some more.
-  std::vector<Region> with(std::size_t g, HostId host, Range more) const {
-    const auto known = held_.find({g, host});
-    std::vector<Region> out = known == held_.end() ? std::vector<Region>{} : known->second;
+  // Maps that a host has, as ranges that do not overlap.
+  static void add(std::vector<Region>& boxes, Range more) {
     std::vector<Region> lacking{{more}};
-    for (const Region& box : out) lacking = subtract(lacking, box);
-    out.insert(out.end(), lacking.begin(), lacking.end());
-    return out;
+    for (const Region& box : boxes) lacking = subtract(lacking, box);
+    boxes.insert(boxes.end(), lacking.begin(), lacking.end());
   }
   static double count(const std::vector<Region>& boxes) {
     double sum = 0;
@@ -326,14 +323,17 @@ class Distribution {
     const double bytes = used.weight_bytes + more.weight_bytes + std::max(used.work_bytes, more.work_bytes);
     if (bytes > left_[at(host)].memory_bytes) return false;
     if (used.macs + more.macs > left_[at(host)].macs * (1 + kRounding)) return false;
-    bool private_enough = true;
-    if (rules_.counts_received && host != problem_.source) {
-      for_each_read(g, maps, [&](std::size_t from, Range range) {
-        if (!groups_[from].limited) return;
-        private_enough = private_enough && count(with(from, host, range)) <= most_maps(groups_[from]);
-      });
-    }
-    return private_enough;
+    if (!rules_.counts_received || host == problem_.source) return true;
+    std::map<std::size_t, std::vector<Region>> then;
+    for_each_read(g, maps, [&](std::size_t from, Range range) {
+      const auto known = held_.find({from, host});
+      if (known != held_.end()) then.try_emplace(from, known->second);
+      add(then[from], range);
+    });
+    return std::ranges::all_of(then, [&](const auto& of_group) {
+      const auto& [from, boxes] = of_group;
+      return !groups_[from].limited || count(boxes) <= most_maps(groups_[from]);
+    });
   }
 
   // How many maps of a group from `next` on a host may take.
@@ -362,9 +362,9 @@ class Distribution {
     used.work_bytes = std::max(used.work_bytes, more.work_bytes);
     used.macs += more.macs;
     shares_[g].push_back(share);
-    held_[{g, share.host}] = with(g, share.host, share.maps);
+    add(held_[{g, share.host}], share.maps);
     for_each_read(g, share.maps, [&](std::size_t from, Range range) {
-      held_[{from, share.host}] = with(from, share.host, range);
+      add(held_[{from, share.host}], range);
     });
   }
 
