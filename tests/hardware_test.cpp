@@ -173,35 +173,12 @@ TEST_CASE("hardware: a peak falls back to wider precisions only") {
 TEST_CASE("hardware: bundled platforms agree with the catalogue") {
   const auto devices = load_hardware(kSource / "platforms/hardware.json");
   // What the paper of a testbed measured of its own device, or counts of it.
-<<<<<<< HEAD
   const std::set<std::string> measured_powers{
       "jointdnn/tx2_3g",         "jointdnn/tx2_4g",          "jointdnn/tx2_wifi",
       "neurosurgeon/tk1_cpu_3g", "neurosurgeon/tk1_cpu_lte", "neurosurgeon/tk1_cpu_wifi",
-      "neurosurgeon/tk1_gpu_3g", "neurosurgeon/tk1_gpu_lte", "neurosurgeon/tk1_gpu_wifi",
-      "pi4_cluster/pi_1",        "pi4_cluster/pi_2",         "pi4_cluster/pi_3",
-      "pi4_cluster/pi_4"};
-  const std::set<std::string> own_powers{"hadidi_robots"};  // the same of all of its hosts
-=======
-  const std::set<std::string> measured_powers{"jointdnn/tx2_3g",
-                                              "jointdnn/tx2_4g",
-                                              "jointdnn/tx2_wifi",
-                                              "neurosurgeon/tk1_cpu_3g",
-                                              "neurosurgeon/tk1_cpu_lte",
-                                              "neurosurgeon/tk1_cpu_wifi",
-                                              "neurosurgeon/tk1_gpu_3g",
-                                              "neurosurgeon/tk1_gpu_lte",
-                                              "neurosurgeon/tk1_gpu_wifi",
-                                              "pi4_cluster/pi_1",
-                                              "pi4_cluster/pi_2",
-                                              "pi4_cluster/pi_3",
-                                              "pi4_cluster/pi_4",
-                                              "pi3_tx2_desktop_wlan/pi_1",
-                                              "pi3_tx2_desktop_wlan/pi_2",
-                                              "pi3_tx2_desktop_wlan/pi_3",
-                                              "pi3_tx2_desktop_wlan/pi_4",
-                                              "pi3_tx2_desktop_wlan/tx2",
-                                              "pi3_tx2_desktop_wlan/desktop"};
->>>>>>> h2
+      "neurosurgeon/tk1_gpu_3g", "neurosurgeon/tk1_gpu_lte", "neurosurgeon/tk1_gpu_wifi"};
+  // The same of all of its hosts.
+  const std::set<std::string> own_powers{"hadidi_robots", "pi3_tx2_desktop_wlan", "pi4_cluster"};
   // Hosts that differ in what they charge, not in what they are.
   const std::set<std::string> own_prices{"pso_ga_cloud_edge_device"};
   int compared = 0;
