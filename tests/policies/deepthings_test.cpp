@@ -122,6 +122,8 @@ TEST_CASE("deepthings: what neighbours leave at the gateway") {
           return out;
         };
         for (std::size_t l = 1; l < 16; ++l) {
+          // Nothing is left of a tile between two deep neighbours, which then reads nothing.
+          if (length(own(i, l + 1)) == 0 || length(own(j, l + 1)) == 0) continue;
           const Span rows = back(own(i, l + 1), l + 1), columns = back(own(j, l + 1), l + 1);
           const auto from = [&](std::size_t a, std::size_t b) {
             expected +=
@@ -165,7 +167,12 @@ TEST_CASE("deepthings: even tiles come first, odd ones can do without them") {
   // The gateway gathers.
   CHECK(plan.pieces[9].relays == std::vector<LayerId>{last});
   CHECK(plan.pieces[9].host == s.host("gateway"));
-  CHECK(plan.decision.at("work_ratio") == doctest::Approx(1.53).epsilon(0.01));
+  // Only what the corner tiles and the middle one compute for their neighbours is more than without tiles.
+  CHECK(plan.decision.at("work_ratio") > 1);
+  CHECK(plan.decision.at("work_ratio") < 1.1);
+  // Multiplications alone: 1.529 times as many in 3x3 tiles that compute their halos.
+  CHECK(plan_of(s, "deepthings", grid(3, "stealing")).decision.at("work_ratio") ==
+        doctest::Approx(1.529).epsilon(0.01));
   // Work sharing: the frame goes to the gateway, whose tiles go to whoever is idle.
   const Plan sharing = plan_of(s, "deepthings", grid(3, "sharing"));
   CHECK(sharing.pieces[0].relays == std::vector<LayerId>{kInput});
@@ -214,10 +221,10 @@ TEST_CASE("deepthings: models and parameters that it cannot tile") {
   const auto refusal = [](const Json& parameters) {
     return input_error([&] { policy_of("deepthings", parameters); });
   };
-  CHECK(refusal({{"rows", 0}}).find("/rows: must be between 1 and 64") != std::string::npos);
-  CHECK(refusal({{"columns", 65}}).find("/columns: must be between 1 and 64") != std::string::npos);
-  CHECK(refusal({{"fused_layers", 0}}).find("/fused_layers: must be between 1 and 1000") !=
+  CHECK(refusal({{"rows", 0}}).find("/rows: 0: must be between 1 and 64") != std::string::npos);
+  CHECK(refusal({{"columns", 65}}).find("/columns: 65: must be between 1 and 64") != std::string::npos);
+  CHECK(refusal({{"fused_layers", 0}}).find("/fused_layers: 0: must be between 1 and 1000") !=
         std::string::npos);
-  CHECK(refusal({{"devices", -1}}).find("/devices: must not be negative") != std::string::npos);
+  CHECK(refusal({{"devices", -1}}).find("/devices: -1: must not be negative") != std::string::npos);
   CHECK(refusal({{"scheduling", "none"}}).find("reuse") != std::string::npos);
 }
