@@ -1117,18 +1117,14 @@ TEST_CASE("cli: arguments that are refused") {
 TEST_CASE("cli: what a Wi-Fi link does not take") {
   const std::string wifi = R"({"/platform": ")" + (kSources / "tests/fixtures/wifi.xml").string() +
                            R"(", "/sources": "fast", "/policies": [{"name": "device_only"}], )";
+  const std::string trace = wifi + R"("/links": {"air": {"bandwidth_trace": {"file": "trace.txt"}}}})",
+                    radio = wifi + R"("/links": {"air": {"radio": {"from": "fast", "to": "slow"}}}})",
+                    change = wifi + R"("/changes": [{"at": "1s", "link": "air", "bandwidth": "1Mbps"}]})",
+                    routing = wifi + R"("/routing": "ad_hoc"})";
   check_refused({
-      {"a trace",
-       wifi + R"("/links": {"air": {"bandwidth_trace": {"file": "trace.txt"}}}})",
-       {"e.json: /links/air/bandwidth_trace: ", "rates do not change"}},
-      {"a radio",
-       wifi + R"("/links": {"air": {"radio": {"from": "fast", "to": "slow"}}}})",
-       {"e.json: /links/air/radio: ", "rates do not change"}},
-      {"a change",
-       wifi + R"("/changes": [{"at": "1s", "link": "air", "bandwidth": "1Mbps"}]})",
-       {"e.json: /changes/0/bandwidth: ", "rates do not change"}},
-      {"ad-hoc routing",
-       wifi + R"("/routing": "ad_hoc"})",
-       {"e.json: /routing: ", "\"air\" is a Wi-Fi link"}},
+      {"a trace", trace.c_str(), {"e.json: /links/air/bandwidth_trace: ", "rates do not change"}},
+      {"a radio", radio.c_str(), {"e.json: /links/air/radio: ", "rates do not change"}},
+      {"a change", change.c_str(), {"e.json: /changes/0/bandwidth: ", "rates do not change"}},
+      {"ad-hoc routing", routing.c_str(), {"e.json: /routing: ", "\"air\" is a Wi-Fi link"}},
   });
 }
