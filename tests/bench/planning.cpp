@@ -5,7 +5,8 @@
 // Every policy plans for device_0 of cloud_edge_device: from nothing ("plan"), once a bandwidth has changed
 // ("again"), and where nothing has changed since its last decision ("kept"), which must leave its plan as it
 // is. "three tiers" is the minimum cut between device and edge, then between edge and cloud for the layers
-// that left the device. Medians of the rounds of half a second, at least 11. Exit status 1 if a bound is
+// that left the device. "100 UAVs" is distinference's heuristic for a swarm of which each has a request. Medians
+// of the rounds of half a second, at least 11. Exit status 1 if a bound is
 // exceeded, or if a policy with bounds does not keep its plan.
 
 #include <fmt/format.h>
