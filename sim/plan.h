@@ -128,9 +128,10 @@ std::vector<PlanEdge> plan_edges(const LayerGraph& graph, const WireFormat& wire
 
 /// Proves that a plan can run: the exit exists; its layers are computed exactly once, those in parts as far
 /// as somebody reads them, and no others are (what only joins read that do without some of their inputs, and
-/// have others, may be left out; a plan without pieces computes nothing); the pieces form a DAG; hosts have routes where tensors must travel; weights
-/// and the largest input and output fit each host's memory; sensors' layers are where the sensors are;
-/// transforms stand on edges that exist; uploads have a route; shares are within (0, 1].
+/// have others, may be left out; a plan without pieces computes nothing); the pieces form a DAG; hosts have
+/// routes where tensors must travel; weights and the largest input and output fit each host's memory;
+/// sensors' layers are where the sensors are; transforms stand on edges that exist; uploads have a route;
+/// shares are within (0, 1].
 /// @throws InputError that names the policy (`who`) and what does not hold.
 void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,
                 const Plan& plan, const std::string& who);
