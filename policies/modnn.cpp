@@ -157,6 +157,7 @@ class Modnn : public Policy {
         const auto sensor = problem.wire.sensors.find(unit.layers.front());
         if (sensor != problem.wire.sensors.end()) {
           add_whole(plan, unit, sensor->second);
+          if (exchange_ != "halo") relay(unit.layers.back());
         } else {
           add_whole(plan, unit, unit.divides() ? workers.front() : owner);
         }

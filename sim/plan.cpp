@@ -23,10 +23,11 @@ std::string region_text(const Region& region) {
   return fmt::format("[{}]", fmt::join(ranges, ", "));
 }
 
-// A piece that computes a layer, or a part of it.
+// A piece that computes a layer, or a part of it, or passes it on.
 struct Holder {
   int piece = 0;
   const Region* part = nullptr;  // none: whole
+  bool relay = false;
 };
 
 const Region* part_of(const Piece& piece, LayerId layer) {
@@ -215,7 +216,7 @@ std::vector<int> wanted_times(const LayerGraph& graph, const Plan& plan, const s
 std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, const Plan& plan,
                               std::vector<Missing>* missing = nullptr) {
   const Holders holders = holders_of(graph, plan);
-  const Holder source{kSourceEnd, nullptr};
+  const Holder source{kSourceEnd};
   const auto held = [&](LayerId tensor) -> std::span<const Holder> {
     if (tensor == kInput) return {&source, 1};
     return holders[static_cast<std::size_t>(tensor)];
@@ -233,7 +234,7 @@ std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, c
   std::map<LayerId, std::vector<Holder>> relays;
   for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
     for (const LayerId tensor : plan.pieces[p].relays)
-      relays[tensor].push_back({static_cast<int>(p), relayed_part(plan.pieces[p], tensor)});
+      relays[tensor].push_back({static_cast<int>(p), relayed_part(plan.pieces[p], tensor), true});
   }
   for (auto& [tensor, givers] : relays) {
     if (givers.front().part == nullptr) continue;
@@ -253,7 +254,7 @@ std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, c
     // Own first, then those of its host, then the others.
     const auto distance = [&](const Holder& holder) {
       if (holder.piece == to) return 0;
-      const bool near = holder.piece != kSourceEnd &&
+      const bool near = holder.piece != kSourceEnd && !holder.relay &&
                         plan.pieces[static_cast<std::size_t>(holder.piece)].host == piece.host;
       return near ? 1 : 2;
     };
@@ -590,12 +591,12 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
     if (std::ranges::adjacent_find(piece.layers) != piece.layers.end() && !piece.parts.empty())
       refuse("a piece has a layer twice");
     for (const auto& [layer, part] : piece.parts) {
-      if (!has(piece, layer))
+      if (layer == kInput || !has(piece, layer))
         refuse(fmt::format("a piece has a part of layer number {}, which it does not compute", layer));
-      const Region all = whole(graph.tensor_shape(layer));
+      const Region all = whole(graph.layer(layer).output_shape);
       if (part.size() != all.size() || empty(part) || !contains(all, part)) {
         refuse(fmt::format("the part {} of layer \"{}\" is no box within {}", region_text(part),
-                           layer == kInput ? "input" : graph.layer(layer).name, region_text(all)));
+                           graph.layer(layer).name, region_text(all)));
       }
     }
   }

@@ -151,15 +151,13 @@ Json plan_json(const RunSpec& spec, const Plan& plan) {
     Json layers = Json::array();
     for (const LayerId layer : piece.layers) layers.push_back(spec.graph->layer(layer).name);
     pieces.push_back({{"host", spec.platform->host(piece.host).name}, {"layers", layers}});
-    const auto name = [&](LayerId tensor) {
-      return tensor == kInput ? "input" : spec.graph->layer(tensor).name;
-    };
-    for (const auto& [tensor, part] : piece.parts) {
-      Json& ranges = pieces.back()["parts"][name(tensor)];
+    for (const auto& [layer, part] : piece.parts) {
+      Json& ranges = pieces.back()["parts"][spec.graph->layer(layer).name];
       for (const Range& range : part) ranges.push_back({range.begin, range.end});
     }
     if (piece.share) pieces.back()["share"] = *piece.share;
-    for (const LayerId tensor : piece.relays) pieces.back()["relays"].push_back(name(tensor));
+    for (const LayerId tensor : piece.relays)
+      pieces.back()["relays"].push_back(tensor == kInput ? "input" : spec.graph->layer(tensor).name);
   }
   Json transforms = Json::array();
   for (const EdgeTransform& t : plan.transforms) {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include "sim/random.h"
 #include "tests/policies/scene.h"
@@ -188,24 +189,33 @@ TEST_CASE("modnn: layers that read sensors stay there") {
   Scene s = scene("platforms/ddnn.xml", "workloads/ddnn_max.json");
   s.source = "camera_1";
   add_cameras(s);
-  const Plan plan = plan_of(s, "modnn");
+  const Plan plan = plan_of(s, "modnn", {{"owner", "aggregator"}, {"owner_works", "no"}});
   CHECK(plan.decision.at("layers") > 0);
+  for (const Piece& piece : plan.pieces) {
+    for (const LayerId id : piece.layers) {
+      const auto sensor = s.wire.sensors.find(id);
+      if (sensor != s.wire.sensors.end()) CHECK(piece.host == sensor->second);
+    }
+    // Nobody needs the input but by the sensors.
+    CHECK(std::ranges::count(piece.relays, kInput) == 0);
+  }
 }
 
-TEST_CASE("modnn: shares by speed against the best cut of one layer") {
-  // The best of all cuts into strips, by the closed form, on devices whose speeds differ.
+namespace {
+
+// The mean and largest excess of the plan's latency over that of the best cut of one layer into strips, by
+// the closed form, on 100 random sets of devices of up to ten times this speed.
+std::pair<double, double> excess(double speed_flop_per_s) {
   Random random(3);
   double sum = 0, worst = 0;
   for (int round = 0; round < 100; ++round) {
-    CAPTURE(round);
     const int rows = 6 + random.below(10), n = 2 + random.below(2);
     std::vector<double> speeds;
-    for (int i = 0; i < n; ++i) speeds.push_back(1e5 * (1 + 9 * random.uniform()));
+    for (int i = 0; i < n; ++i) speeds.push_back(speed_flop_per_s * (1 + 9 * random.uniform()));
     Scene s = scene_of(devices(speeds), graph_of({2, rows, rows}, conv("conv1", "input", 4, rows)));
     const Problem problem = s.problem();
-    const Plan plan = plan_of(s, "modnn");
-    const double chosen = estimate(problem, plan).latency_s;
-    double best = chosen;
+    const double chosen = estimate(problem, plan_of(s, "modnn")).latency_s;
+    double best = std::numeric_limits<double>::infinity();
     for (int a = 0; a <= rows; ++a) {
       for (int b = n == 2 ? rows : a; b <= rows; ++b) {
         Plan other;
@@ -219,11 +229,23 @@ TEST_CASE("modnn: shares by speed against the best cut of one layer") {
         best = std::min(best, estimate(problem, other).latency_s);
       }
     }
+    CHECK(best <= chosen * (1 + 1e-9));
     sum += chosen / best - 1;
     worst = std::max(worst, chosen / best - 1);
   }
-  MESSAGE("modnn: above the best cut of a layer by ", sum, " % in the mean, ", 100 * worst, " % at most");
-  CHECK(worst < 1.5);
+  return {sum / 100, worst};
+}
+
+}  // namespace
+
+TEST_CASE("modnn: shares by speed against the best cut of one layer") {
+  // Slow devices compute for seconds; fast ones for as long as messages travel, which the shares leave out.
+  const auto [slow_mean, slow_worst] = excess(1e3);
+  const auto [fast_mean, fast_worst] = excess(1e5);
+  MESSAGE("modnn: above the best cut of a layer by ", 100 * slow_mean, " % in the mean (", 100 * slow_worst,
+          " % at most), by ", 100 * fast_mean, " % (", 100 * fast_worst, " %) where messages take as long");
+  CHECK(slow_mean < 0.1);
+  CHECK(slow_mean < fast_mean);
 }
 
 TEST_CASE("modnn: mistakes are refused") {
