@@ -48,7 +48,9 @@ struct Piece {
   std::optional<double> share = {};
   /// Tensors (kInput: the model's input) that the piece passes on: it receives each whole from whoever
   /// computes it, which takes the host no time, and all others read it from here. A piece may do nothing
-  /// else (no layers): a point where parts are gathered.
+  /// else (no layers): a point where parts are gathered. Of a tensor in `parts` that the piece does not
+  /// compute it passes on only that part, to those whose host does not compute it: halos that go by way of a
+  /// host.
   std::vector<LayerId> relays = {};
 };
 
@@ -161,9 +163,9 @@ double deposit_bytes(const LayerGraph& graph, const WireFormat& wire, const Plan
 /// as somebody reads them, and no others are (what only joins read that do without some of their inputs, and
 /// have others, may be left out; a plan without pieces computes nothing); the pieces form a DAG; hosts have
 /// routes where tensors must travel; weights and the largest input and output fit each host's memory;
-/// sensors' layers are where the sensors are; each tensor is relayed once at most; transforms stand on edges
-/// that exist; uploads have a route; shares are within (0, 1]; whoever may take a piece can fetch what it
-/// reads and send what it gives.
+/// sensors' layers are where the sensors are; each tensor is relayed once at most, or in parts; transforms
+/// stand on edges that exist; uploads have a route; shares are within (0, 1]; whoever may take a piece can
+/// fetch what it reads and send what it gives.
 /// @throws InputError that names the policy (`who`) and what does not hold.
 void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,
                 const Plan& plan, const std::string& who);
