@@ -46,6 +46,7 @@
 #include <string>
 
 #include "policies/shared/hosts.h"
+#include "policies/shared/row_shares.h"
 #include "sim/error.h"
 #include "sim/policy.h"
 
@@ -59,19 +60,6 @@ struct Unit {
   bool image = false;                   // may be cut into strips
   bool divides() const { return image || features; }
 };
-
-bool has_windows(LayerKind kind) {
-  switch (kind) {
-    case LayerKind::kConv:
-    case LayerKind::kDepthwiseConv:
-    case LayerKind::kConvTranspose:
-    case LayerKind::kMaxPool:
-    case LayerKind::kAvgPool:
-      return true;
-    default:
-      return false;
-  }
-}
 
 // Whether a row or column of the output reads no more than that of the input.
 bool works_in_place(LayerKind kind) {
