@@ -15,7 +15,7 @@ from cdisim.result import Result
 Experiment = Union[str, "os.PathLike[str]", dict[str, Any]]
 
 
-def run(experiment: Experiment, *, policy=None, seed: Optional[int] = None, jobs: Optional[int] = None,
+def run(experiment: Experiment, *, policy=None, vary: Optional[dict[str, list]] = None, seed: Optional[int] = None, jobs: Optional[int] = None,
         progress: Union[bool, Callable[[int, int], None]] = False, requests: bool = True) -> Result:
     """Runs an experiment in processes of its own and returns its Result.
 
@@ -23,6 +23,8 @@ def run(experiment: Experiment, *, policy=None, seed: Optional[int] = None, jobs
         their name, or from the current folder.
     policy: what runs in place of the experiment's policies: a label of one of these, the name of a policy, a dict as
         in the experiment's "policies", a Python policy (see cdisim.policy), or a list of such.
+    vary: {JSON pointer of a value of the experiment: list of values}, whose combinations run in place of the
+        experiment's sweeps; its published figures are left out.
     seed: replaces the experiment's, a whole number of at least 0.
     jobs: simulations at a time, by default one a core.
     progress: True shows a line on standard error; a function is called with how many simulations of how many are done.
@@ -34,6 +36,8 @@ def run(experiment: Experiment, *, policy=None, seed: Optional[int] = None, jobs
     python = {made.name: made for made in registered_policies()}
     if policy is not None:
         request["policies"] = [_entry(given, python) for given in (policy if isinstance(policy, list) else [policy])]
+    if vary is not None:
+        request["vary"] = vary
     request["external"] = [made.facts() for made in python.values()]
     show = progress if callable(progress) else _show_progress
     with contextlib.ExitStack() as stack:
