@@ -57,12 +57,14 @@ struct Piece {
 /// Work stealing: pieces that nobody is to compute from the start. Once its inputs are there (or may be
 /// fetched), such a piece joins the queue of its `host`, the owner, behind those that joined before it, then
 /// by its number. A worker with an idle core takes the first piece of its own queue, else that of another
-/// owner, these by turns; it fetches the inputs, computes, and seeks again while what it gave is on its way.
+/// owner, these by turns; it fetches the inputs, computes, leaves at the store what others read, and seeks
+/// again while the rest of what it gave is on its way.
 struct Stealing {
   std::vector<int> pieces;      ///< ascending
   std::vector<HostId> workers;  ///< the owner computes none unless it is among them
-  double poll_s = 0;  ///< a worker that found nothing asks others again after this time; 0: whenever there is
-                      ///< something
+  /// A worker that found nothing asks others again after this time (at first at date 0, before anything has
+  /// arrived); 0: whenever there is something.
+  double poll_s = 0;
   /// The host where these pieces leave what others of them read, and fetch it unless they computed it
   /// themselves; none: it stays with whoever computed it.
   std::optional<HostId> store = {};
