@@ -45,35 +45,27 @@ def run(experiment: Experiment, *, policy=None, vary: Optional[dict[str, list]] 
         stack.callback(connection.close)
         stack.callback(desk.close)
         selector = stack.enter_context(selectors.DefaultSelector())
-        selector.register(connection, selectors.EVENT_READ)
+
+        def answered() -> Optional[Result]:
+            for message in _received(connection):
+                answer = json.loads(message)
+                if "progress" in answer:
+                    show(*answer["progress"])
+                elif "error" in answer:
+                    raise (InputError if answer["input"] else SimulationError)(answer["error"])
+                else:
+                    return Result(answer["results"], answer["requests"] if requests else None)
+            return None
+
+        selector.register(connection, selectors.EVENT_READ, answered)
         if python:
-            selector.register(desk, selectors.EVENT_READ)
-        asked = None
+            from cdisim.decisions import Decisions  # needs the extension module, which other runs do without
+            Decisions(request, python, desk, selector, stack)
         while True:
             for key, _ in selector.select():
-                if key.data is not None:  # a simulation that asks
-                    if not key.data.handle():
-                        selector.unregister(key.fileobj)
-                        key.fileobj.close()
-                    continue
-                if key.fileobj is desk:
-                    from cdisim import decisions  # needs the extension module, which others may do without
-                    asked = asked or decisions.Decisions(request, python)
-                    simulation = decisions.accept(desk)
-                    if simulation is None:
-                        selector.unregister(desk)
-                        continue
-                    stack.callback(simulation.close)
-                    selector.register(simulation, selectors.EVENT_READ, decisions.Asking(asked, simulation))
-                    continue
-                for message in _received(connection):
-                    answer = json.loads(message)
-                    if "progress" in answer:
-                        show(*answer["progress"])
-                    elif "error" in answer:
-                        raise (InputError if answer["input"] else SimulationError)(answer["error"])
-                    else:
-                        return Result(answer["results"], answer["requests"] if requests else None)
+                result = key.data()
+                if result is not None:
+                    return result
 
 
 def _request(experiment: Experiment, seed, jobs, progress: bool, requests: bool) -> dict[str, Any]:
