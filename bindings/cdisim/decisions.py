@@ -32,8 +32,8 @@ class Decisions:
         if self._experiment is None:
             request = self._request
             self._experiment = _core.AskingExperiment(
-                json.dumps(request["experiment"]), json.dumps(request.get("policies")), request.get("seed"),
-                json.dumps(request["external"]))
+                json.dumps(request["experiment"]), json.dumps(request.get("policies")),
+                json.dumps(request.get("vary")), request.get("seed"), json.dumps(request["external"]))
         simulation = self._experiment.simulation(announced.decode())
         return simulation, self._policies[simulation.policy]
 

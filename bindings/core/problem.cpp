@@ -182,9 +182,10 @@ class Simulation {
 // An experiment with the runs of Python's policies alone.
 class AskingExperiment {
  public:
-  AskingExperiment(const Json& given, const Json& policies, std::optional<std::uint64_t> seed, Json facts)
+  AskingExperiment(const Json& given, const Json& policies, const Json& vary,
+                   std::optional<std::uint64_t> seed, Json facts)
       : facts_(std::move(facts)) {
-    auto [path, document] = find_experiment(given, policies);
+    auto [path, document] = find_experiment(given, policies, vary);
     const Registered registered(facts_);
     Json ours = Json::array();
     for (const Json& entry : document.at("policies")) {
@@ -334,12 +335,12 @@ void add_problem(py::module_& module) {
            py::arg("message"));
   py::class_<AskingExperiment>(module, "AskingExperiment",
                                "An experiment with the runs of Python's policies alone.")
-      .def(py::init([](const std::string& given, const std::string& policies,
+      .def(py::init([](const std::string& given, const std::string& policies, const std::string& vary,
                        std::optional<std::uint64_t> seed, const std::string& facts) {
-             return AskingExperiment(parse_json(given, "experiment"), parse_json(policies, "policy"), seed,
-                                     parse_json(facts, "policy"));
+             return AskingExperiment(parse_json(given, "experiment"), parse_json(policies, "policy"),
+                                     parse_json(vary, "vary"), seed, parse_json(facts, "policy"));
            }),
-           py::arg("experiment"), py::arg("policies"), py::arg("seed"), py::arg("facts"))
+           py::arg("experiment"), py::arg("policies"), py::arg("vary"), py::arg("seed"), py::arg("facts"))
       .def("simulation", &AskingExperiment::simulation, "The simulation that another process announced.",
            py::arg("announced"));
   module.def(
