@@ -26,9 +26,7 @@ namespace {
 int report_failures(const Experiment& experiment, const SweepResults& results) {
   int code = 0;
   for (const RunFailure& failure : results.failures) {
-    const Run& run = experiment.runs()[failure.run];
-    fmt::print(stderr, "cdisim: error: {}: policy {} at {}: {}\n", experiment.name(), run.policy,
-               run.point.dump(), failure.message);
+    fmt::print(stderr, "cdisim: error: {}\n", failure_text(experiment, failure));
     if (!failure.input_error) code = 1;
   }
   return code == 0 && !results.failures.empty() ? 2 : code;

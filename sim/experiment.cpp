@@ -354,9 +354,13 @@ MakePolicy RunSetup::make_policy() const {
 }
 
 Experiment Experiment::load(const fs::path& path, std::optional<std::uint64_t> seed) {
+  return parse(read_json_file(path), path, seed);
+}
+
+Experiment Experiment::parse(Json document, const fs::path& path, std::optional<std::uint64_t> seed) {
   Experiment out;
   out.path_ = path;
-  out.document_ = read_json_file(path);
+  out.document_ = std::move(document);
   out.cache_ = std::make_shared<Cache>();
   const JsonReader top(out.document_, path.string());
   if (!top.json().is_object()) top.fail("an experiment is an object");
@@ -453,6 +457,61 @@ void Experiment::read_sweeps(const JsonReader& top) {
     sweep.done();
     add(grid(axes, fixed), policies);
   }
+}
+
+void replace_policies(Json& document, const Json& policies) {
+  if (!document.is_object() || !policies.is_array()) return;  // parse() says so
+  const auto label_of = [](const Json& entry) -> Json {
+    if (!entry.is_object()) return entry;
+    return entry.contains("label") ? entry["label"] : entry.value("name", Json());
+  };
+  Json entries = Json::array();
+  for (const Json& policy : policies) {
+    Json entry = policy.is_string() ? Json{{"name", policy}} : policy;
+    for (const Json& known : document.value("policies", Json::array())) {
+      if (policy.is_string() && label_of(known) == policy) entry = known;
+    }
+    entries.push_back(std::move(entry));
+  }
+  std::set<Json> labels, added;
+  for (const Json& entry : entries) labels.insert(label_of(entry));
+  added = labels;
+  for (const Json& known : document.value("policies", Json::array())) added.erase(label_of(known));
+  document["policies"] = std::move(entries);
+
+  if (const auto sweeps = document.find("sweeps"); sweeps != document.end() && sweeps->is_array()) {
+    for (Json& sweep : *sweeps) {
+      if (!sweep.is_object() || !sweep.contains("policies") || !sweep["policies"].is_array()) continue;
+      std::erase_if(sweep["policies"].get_ref<Json::array_t&>(),
+                    [&](const Json& label) { return !labels.contains(label); });
+      for (const Json& label : added) sweep["policies"].push_back(label);
+    }
+    std::erase_if(sweeps->get_ref<Json::array_t&>(), [](const Json& sweep) {
+      return sweep.is_object() && sweep.contains("policies") && sweep["policies"].empty();
+    });
+    if (sweeps->empty()) document.erase("sweeps");
+  }
+  if (const auto published = document.find("published");
+      published != document.end() && published->is_array()) {
+    std::erase_if(published->get_ref<Json::array_t&>(), [&](const Json& figure) {
+      const auto gone = [&](const Json& selector) {
+        return selector.is_object() && selector.contains("policy") && !labels.contains(selector["policy"]);
+      };
+      if (!figure.is_object()) return false;
+      return gone(figure) || gone(figure.value("than", Json())) || gone(figure.value("divided_by", Json()));
+    });
+  }
+}
+
+std::pair<fs::path, Json> find_experiment(const Json& given, const Json& policies) {
+  fs::path path = "experiment";
+  Json document = given;
+  if (given.is_string()) {
+    path = find_resource(Resource::kExperiment, given.get<std::string>(), "", "experiment");
+    document = read_json_file(path);
+  }
+  if (!policies.is_null()) replace_policies(document, policies);
+  return {std::move(path), std::move(document)};
 }
 
 std::unique_ptr<RunSetup> Experiment::setup(const Run& run, int repetition) const {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sim/json_reader.h"
@@ -40,6 +41,10 @@ class Experiment {
   /// parameters are checked, every published figure must name one run. `seed` replaces the experiment's.
   /// @throws InputError with file, JSON pointer, value and valid choices.
   static Experiment load(const std::filesystem::path& path, std::optional<std::uint64_t> seed);
+  /// The same of what a file holds: `path` names it in errors, and in its folder relative names are looked
+  /// up.
+  static Experiment parse(Json document, const std::filesystem::path& path,
+                          std::optional<std::uint64_t> seed);
 
   const std::string& name() const { return name_; }
   const std::string& title() const { return title_; }
@@ -67,5 +72,14 @@ class Experiment {
   std::unique_ptr<RunSetup> read(const Json& document, const Run& run, std::uint64_t seed) const;
   void read_sweeps(const JsonReader& top);
 };
+
+/// Gives the document of an experiment other policies: the entries of an array as in "policies", or labels of
+/// entries that it has. Sweeps for some policies keep those of them that are still there, and get the new
+/// ones; a figure whose policies are not all there goes.
+void replace_policies(Json& document, const Json& policies);
+
+/// Path and document of the experiment that `given` names (a file or the name of one), or is; then
+/// "experiment" stands for its path. `policies` replace its own unless null.
+std::pair<std::filesystem::path, Json> find_experiment(const Json& given, const Json& policies);
 
 }  // namespace cdisim

@@ -134,6 +134,8 @@ int main(int argc, char** argv) {
   validate->add_option("FILES", validated, "experiments, platforms, layer graphs, latency models")
       ->required();
 
+  CLI::App* serve = app.add_subcommand("serve", "run experiments for another program")->group("");  // hidden
+
   try {
     app.parse(argc, argv);
     // What stands before a command is for running an experiment; the command would ignore it.
@@ -157,6 +159,7 @@ int main(int argc, char** argv) {
     if (*platform) return platform_command(testbed, testbed_file);
     if (*calibrate) return calibrate_command(calibration);
     if (*validate) return validate_command(validated);
+    if (*serve) return serve_command();
     if (run.experiment.empty()) {
       fmt::print(stderr, "cdisim: error: no experiment given (see cdisim --help)\n");
       return 2;

@@ -33,6 +33,7 @@ fs::path find_importer() {
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
   const fs::path folder = program.parent_path();
   const std::array candidates{folder / "../share/cdisim/python/cdisim/onnx_import.py",
+                              folder / "../onnx_import.py",  // in the Python package
                               folder / "../bindings/cdisim/onnx_import.py",
                               folder / "../../bindings/cdisim/onnx_import.py",
                               fs::path(CDISIM_DATA_DIR) / "python/cdisim/onnx_import.py"};

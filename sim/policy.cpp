@@ -9,6 +9,7 @@
 #include <set>
 
 #include "sim/error.h"
+#include "sim/external_policy.h"
 
 namespace cdisim {
 
@@ -273,6 +274,10 @@ bool register_policy(PolicyFacts facts, PolicyFactory factory) {
     throw std::logic_error("two policies are named " + name);
   }
   return true;
+}
+
+void unregister_policy(const std::string& name) {
+  registry().erase(name);
 }
 
 std::vector<const PolicyFacts*> registered_policies() {

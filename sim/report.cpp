@@ -232,6 +232,12 @@ std::string format_table(const std::vector<std::string>& head,
   return out;
 }
 
+std::string failure_text(const Experiment& experiment, const RunFailure& failure) {
+  const Run& run = experiment.runs()[failure.run];
+  return fmt::format("{}: policy {} at {}: {}", experiment.name(), run.policy, run.point.dump(),
+                     failure.message);
+}
+
 Json results_json(const Experiment& experiment, const SweepResults& results) {
   return {{"schema", 1},
           {"experiment", experiment.name()},

@@ -32,6 +32,9 @@ std::string report_text(const std::string& title, const Json& results);
 std::string figures_text(const Json& figures);
 std::string figures_summary(const Json& figures);
 
+/// Which run failed and why, in one line.
+std::string failure_text(const Experiment& experiment, const RunFailure& failure);
+
 /// Writes a file as a whole or not at all. @throws InputError when the folder cannot be written.
 void write_file(const std::filesystem::path& path, const std::string& text);
 

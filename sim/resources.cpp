@@ -35,6 +35,14 @@ const KindFacts& facts(Resource kind) {
   return kKinds[static_cast<std::size_t>(kind)];
 }
 
+fs::path& this_program() {
+  static fs::path program = [] {
+    std::error_code error;
+    return fs::read_symlink("/proc/self/exe", error);
+  }();
+  return program;
+}
+
 // Folders that hold `experiments/`, `platforms/` and `workloads/`, nearest first.
 std::vector<fs::path> roots(const fs::path& beside) {
   std::vector<fs::path> out;
@@ -45,9 +53,8 @@ std::vector<fs::path> roots(const fs::path& beside) {
       if (!part.empty()) out.emplace_back(part);
     }
   }
-  std::error_code error;
-  const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  if (!error) {
+  const fs::path& program = this_program();
+  if (!program.empty()) {
     out.push_back(program.parent_path() / ".." / "share" /
                   "cdisim");                             // installed, wherever the prefix was moved
     out.push_back(program.parent_path() / "..");         // build/ of a source tree
@@ -100,6 +107,10 @@ fs::path find_resource(Resource kind, const std::string& name, const fs::path& b
 
 std::vector<fs::path> list_resources(Resource kind) {
   return files_of(kind, roots(fs::current_path()));
+}
+
+void set_program(const fs::path& program) {
+  this_program() = program;
 }
 
 std::string version() {

@@ -30,6 +30,9 @@ std::filesystem::path find_resource(Resource kind, const std::string& name,
 /// first.
 std::vector<std::filesystem::path> list_resources(Resource kind);
 
+/// The program in whose place files are found, where another one runs: a Python interpreter.
+void set_program(const std::filesystem::path& program);
+
 /// Program version.
 std::string version();
 

@@ -189,6 +189,7 @@ Json plan_json(const RunSpec& spec, const Plan& plan) {
 }
 
 Json repetition(const Experiment& experiment, std::size_t index, int number, const SweepOptions& options) {
+  if (options.started) options.started(index, number);
   const Run& run = experiment.runs()[index];
   const std::unique_ptr<RunSetup> setup = experiment.setup(run, number);
   setup->spec.record_intervals = options.chrome_trace;

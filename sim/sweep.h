@@ -13,7 +13,9 @@ struct SweepOptions {
   int jobs = 1;                                       ///< children at a time
   bool requests = false;                              ///< collect the rows of requests.csv
   bool chrome_trace = false;                          ///< collect trace events
-  std::function<void(int done, int total)> progress;  ///< called when a repetition has ended
+  std::function<void(int done, int total)> progress = {};  ///< called when a repetition has ended
+  /// Called in the child, before it builds anything.
+  std::function<void(std::size_t run, int repetition)> started = {};
 };
 
 /// What a run could not deliver.
