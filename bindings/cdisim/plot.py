@@ -96,18 +96,19 @@ def plot_energy(result: dict[str, Any], *, host: Optional[str] = None, x: Option
     return _finish(ax, chosen)
 
 
-def plot_timeline(source: Any, *, run: int = 0, start_s: float = 0, end_s: float = math.inf, ax=None):
+def plot_timeline(source: Any, *, run: int = 0, repetition: int = 0, start_s: float = 0, end_s: float = math.inf, ax=None):
     """What happened when, of one run.
 
     source: a Chrome trace, as `--trace` writes it (its path or its dict): a row per host and link with what it worked on,
     coloured by request. Or rows of requests, as Result.requests() gives them: a row per request from its arrival to its
     end, as long as it queued, was transferred and computed along its critical path, one after another whatever their
     order was.
-    run: number of the run, as in the rows. start_s, end_s: what is drawn.
+    run: number of the run, in a trace of the process; repetition: of the rows. start_s, end_s: what is drawn.
     """
     ax = _axes(ax, (8, 3.2))
     if isinstance(source, list):
-        _draw_requests(ax, [row for row in source if row["run"] == run and start_s <= row["arrival_s"] < end_s])
+        _draw_requests(ax, [row for row in source if row["run"] == run and row["repetition"] == repetition
+                            and start_s <= row["arrival_s"] < end_s])
     else:
         if not isinstance(source, dict):
             with open(source, encoding="utf-8") as file:
@@ -165,11 +166,11 @@ def plot_graph(graph: Any, *, names: Optional[bool] = None, ax=None):
     exits = {e["layer"] for e in document.get("exits", [])} or {layers[-1]["name"]}
     place = _places(layers)
     ranks = 1 + max(rank for rank, _ in place.values())
-    width = 1 + 2 * max(abs(x) for _, x in place.values())
+    left, right = min(x for _, x in place.values()), max(x for _, x in place.values())
     if names is None:
         names = ranks <= 40
     if ax is None:
-        ax = _axes(None, (min(14, max(4, 1.6 * width)), min(16, max(3, (0.32 if names else 0.14) * ranks))))
+        ax = _axes(None, (min(14, max(4, 1.6 * (1 + right - left))), min(16, max(3, (0.32 if names else 0.14) * ranks))))
     kinds = list(dict.fromkeys(layer["kind"] for layer in layers))
     colours = {kind: _kind_colour(i) for i, kind in enumerate(kinds)}
     edges = []
@@ -193,7 +194,7 @@ def plot_graph(graph: Any, *, names: Optional[bool] = None, ax=None):
             text = f"input {document['input']['shape']}" if name == "input" else name
             ax.annotate(text, (x, rank), (7, 0), textcoords="offset points", va="center", fontsize="x-small")
     ax.set_ylim(ranks - 0.5, -0.5)
-    ax.set_xlim(-width / 2 - 0.3, width / 2 + (0.8 if names else 0.3))
+    ax.set_xlim(left - 0.8, right + (1.3 if names else 0.8))
     ax.axis("off")
     ax.legend(frameon=False, fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
     ax.set_title(f"{document['name']}: {len(layers)} layers", fontsize="medium")
@@ -426,20 +427,20 @@ def _draw_deadline(ax, chosen: _Chosen, factor: float) -> None:
 
 
 def _draw_requests(ax, rows: list[dict[str, Any]]) -> None:
-    ended = [row for row in rows if row["latency_s"] is not None]
-    unit, factor = _axis_unit("time", [row["end_s"] for row in ended] or [1])
+    ended = [(i, row) for i, row in enumerate(rows) if row["latency_s"] is not None]
+    failed = [(i, row) for i, row in enumerate(rows) if row["latency_s"] is None]
+    unit, factor = _axis_unit("time", [row["end_s"] for _, row in ended] or [1])
     for part, colour in _PARTS.items():
         before = list(_PARTS)[::-1]  # queueing, transfer, computing from the left
         spans = []
-        for row in ended:
+        for _, row in ended:
             left = row["arrival_s"] + sum(row[f"{p}_s"] or 0 for p in before[:before.index(part)])
             spans.append((left / factor, (row[f"{part}_s"] or 0) / factor))
-        ax.barh([rows.index(row) for row in ended], [w for _, w in spans], 0.7, [left for left, _ in spans],
+        ax.barh([i for i, _ in ended], [w for _, w in spans], 0.7, [left for left, _ in spans],
                 color=colour, label=part)
-    failed = [row for row in rows if row["latency_s"] is None]
     if failed:
-        ax.scatter([row["arrival_s"] / factor for row in failed], [rows.index(row) for row in failed], marker="x",
-                   color="black", label="without a result", zorder=3)
+        ax.scatter([row["arrival_s"] / factor for _, row in failed], [i for i, _ in failed], marker="x", color="black",
+                   label="without a result", zorder=3)
     if len(rows) <= 25:
         ax.set_yticks(range(len(rows)), [f"{row['source']} #{row['request']}" for row in rows], fontsize="x-small")
     ax.invert_yaxis()
@@ -511,7 +512,7 @@ def _kind_colour(i: int):
 
 
 def _places(layers: list[dict[str, Any]]) -> dict[str, tuple[int, float]]:
-    """Rank and horizontal place of each layer: as deep as its longest path, in the order of its inputs."""
+    """Rank and horizontal place of each layer: as deep as its longest path, below its inputs as far as there is room."""
     reads = {layer["name"]: layer["inputs"] for layer in layers}
     rank = {"input": 0}
     for name in graphlib.TopologicalSorter(reads).static_order():
@@ -522,6 +523,11 @@ def _places(layers: list[dict[str, Any]]) -> dict[str, tuple[int, float]]:
         rows.setdefault(level, []).append(name)
     x = {"input": 0.0}
     for level in range(1, len(rows)):
-        row = sorted(rows[level], key=lambda name: sum(x[i] for i in reads[name]) / len(reads[name]))
-        x.update({name: i - (len(row) - 1) / 2 for i, name in enumerate(row)})
+        wanted = {name: sum(x[i] for i in reads[name]) / len(reads[name]) for name in rows[level]}
+        row = sorted(wanted, key=lambda name: wanted[name])
+        for i, name in enumerate(row):
+            x[name] = wanted[name] if i == 0 else max(wanted[name], x[row[i - 1]] + 1)
+        shift = sum(wanted[name] - x[name] for name in row) / len(row)
+        for name in row:
+            x[name] += shift
     return {name: (rank[name], x[name]) for name in rank}
