@@ -10,14 +10,17 @@ quantities are in SI units.
 """
 
 from cdisim.errors import InputError, SimulationError
+from cdisim.experiment import Experiment
+from cdisim.graph import LayerGraphBuilder
+from cdisim.platform import PlatformBuilder
 from cdisim.policy import Parameter, Policy, policy, registered_policies
 from cdisim.program import program as _program
 from cdisim.result import Result
 from cdisim.run import run
 from cdisim.sweep import Sweep, sweep
 
-__all__ = ["InputError", "Parameter", "Policy", "Result", "SimulationError", "Sweep", "policy", "registered_policies", "run",
-           "sweep"]
+__all__ = ["Experiment", "InputError", "LayerGraphBuilder", "Parameter", "PlatformBuilder", "Policy", "Result",
+           "SimulationError", "Sweep", "policy", "registered_policies", "run", "sweep"]
 
 try:
     import cdisim._core as _core

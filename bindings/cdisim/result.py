@@ -98,6 +98,30 @@ class Result:
             rows.append(row)
         return pandas.DataFrame(rows)
 
+    def plot_latency(self, **options: Any):
+        """See cdisim.plot.plot_latency()."""
+        from cdisim import plot
+
+        return plot.plot_latency(self.document, **options)
+
+    def plot_energy(self, **options: Any):
+        """See cdisim.plot.plot_energy()."""
+        from cdisim import plot
+
+        return plot.plot_energy(self.document, **options)
+
+    def plot_timeline(self, run: int = 0, **options: Any):
+        """Of the requests of one run; see cdisim.plot.plot_timeline(), which draws Chrome traces too."""
+        from cdisim import plot
+
+        return plot.plot_timeline(self.requests(), run=run, **options)
+
+    def plot_published(self, figure=None, **options: Any):
+        """See cdisim.plot.plot_published()."""
+        from cdisim import plot
+
+        return plot.plot_published(self.document, figure, **options)
+
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"a": {"b": 1}} as {"a.b": 1}."""
