@@ -191,11 +191,11 @@ class ContractTest(unittest.TestCase):
 
         with self.assertRaisesRegex(AssertionError, "fickle on"):
             cdisim.check_policy(fickle)
-        with self.assertRaisesRegex(cdisim.InputError, "policy empty: the plan cannot run"):
-            def empty(problem):
-                return cdisim.Plan([])
+        with self.assertRaisesRegex(cdisim.InputError, "policy partial: the plan cannot run"):
+            def partial(problem):
+                return cdisim.Plan([cdisim.Piece([0], problem.source)])
 
-            cdisim.check_policy(empty)
+            cdisim.check_policy(partial)
 
 
 if __name__ == "__main__":

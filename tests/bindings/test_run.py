@@ -160,7 +160,8 @@ class ProcessTest(unittest.TestCase):
         before = set(os.listdir("/proc/self/fd"))
         cdisim.run(one_point())
         pid = server.server_pid()
-        self.assertEqual(children(os.getpid()), [pid])  # the server, without any child
+        # The server alone: the run's child is gone soon after its answer.
+        self.assertTrue(wait_until(lambda: children(os.getpid()) == [pid]))
         fds = set(os.listdir("/proc/self/fd"))
         cdisim.run(one_point())
         self.assertEqual(server.server_pid(), pid)
@@ -179,13 +180,15 @@ class ProcessTest(unittest.TestCase):
         for _ in range(20):
             cdisim.run(document)
         pids = (os.getpid(), server.server_pid())
+        alone = lambda: children(os.getpid()) == [pids[1]]
+        self.assertTrue(wait_until(alone))
         before = [held(pid) for pid in pids]
         for _ in range(60):
             cdisim.run(document)
+        self.assertTrue(wait_until(alone))
         for (fds, kilobytes), pid in zip(before, pids):
             self.assertEqual(len(os.listdir(f"/proc/{pid}/fd")), fds)
             self.assertLess(memory(pid) - kilobytes, 1024)
-        self.assertEqual(children(os.getpid()), [pids[1]])
 
     def test_interrupt_ends_the_run(self):
         cdisim.run(one_point())
