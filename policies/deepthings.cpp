@@ -43,6 +43,7 @@
 #include <algorithm>
 
 #include "policies/shared/hosts.h"
+#include "policies/shared/row_shares.h"
 #include "sim/policy.h"
 
 namespace cdisim {
@@ -150,21 +151,9 @@ class DeepThings : public Policy {
     return hosts;
   }
 
-  static bool counts(const Layer& layer) {
-    switch (layer.kind) {
-      case LayerKind::kConv:
-      case LayerKind::kDepthwiseConv:
-      case LayerKind::kConvTranspose:
-      case LayerKind::kMaxPool:
-      case LayerKind::kAvgPool:
-        return true;
-      default:
-        return false;
-    }
-  }
   static int counted(const LayerGraph& graph, const std::vector<LayerId>& layers) {
     return static_cast<int>(
-        std::ranges::count_if(layers, [&](LayerId id) { return counts(graph.layer(id)); }));
+        std::ranges::count_if(layers, [&](LayerId id) { return has_windows(graph.layer(id).kind); }));
   }
 
   // The layers to be tiled, as many as may be; none where there is no such tensor.
@@ -173,7 +162,7 @@ class DeepThings : public Policy {
     std::size_t best = 0;
     int n = 0;
     for (std::size_t k = 0; k < all.size(); ++k) {
-      n += counts(graph.layer(all[k]));
+      n += has_windows(graph.layer(all[k]).kind);
       if (n > fused_layers_) break;
       const Shape& shape = graph.layer(all[k]).output_shape;
       if (n > 0 && shape.size() == 3 && shape[1] >= rows_ && shape[2] >= columns_ && only_link(graph, all, k))

@@ -19,8 +19,8 @@ namespace cdisim {
 /// of fewest hops. Links and hosts that are off are taken only where there is no other path, as few of them
 /// as may be: such a transfer fails. A transfer under way keeps its route.
 ///
-/// Source: Draves, Padhye, Zill, "Routing in Multi-Radio, Multi-Hop Wireless Mesh Networks", MobiCom 2004,
-/// section 4.1 (ETT).
+/// Source: Draves, Padhye, Zill, "Routing in Multi-Radio, Multi-Hop Wireless Mesh Networks", MobiCom 2004
+/// (ETT).
 class AdHocRoutes {
  public:
   /// All must outlive it. @param bandwidth  (n_links) byte/s

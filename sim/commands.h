@@ -70,8 +70,8 @@ int platform_command(const PlatformOptions& options, const std::filesystem::path
 /// Checks a platform, layer graph, latency model, device catalogue or experiment file.
 int validate_command(const std::vector<std::string>& paths);
 
-/// Runs experiments for another program, which holds the other end of the socket on standard input, until that
-/// end is closed: see serve_command.cpp.
+/// Runs experiments for another program, which holds the other end of the socket on standard input, until
+/// that end is closed: see serve_command.cpp.
 int serve_command();
 
 }  // namespace cdisim

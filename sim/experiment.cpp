@@ -503,12 +503,17 @@ void replace_policies(Json& document, const Json& policies) {
   }
 }
 
-std::pair<fs::path, Json> find_experiment(const Json& given, const Json& policies) {
+std::pair<fs::path, Json> find_experiment(const Json& given, const Json& policies, const Json& vary) {
   fs::path path = "experiment";
   Json document = given;
   if (given.is_string()) {
     path = find_resource(Resource::kExperiment, given.get<std::string>(), "", "experiment");
     document = read_json_file(path);
+  }
+  if (!vary.is_null() && document.is_object()) {
+    document.erase("published");
+    document.erase("sweeps");
+    if (!vary.empty()) document["sweeps"] = {{{"vary", vary}}};
   }
   if (!policies.is_null()) replace_policies(document, policies);
   return {std::move(path), std::move(document)};

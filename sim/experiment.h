@@ -79,7 +79,9 @@ class Experiment {
 void replace_policies(Json& document, const Json& policies);
 
 /// Path and document of the experiment that `given` names (a file or the name of one), or is; then
-/// "experiment" stands for its path. `policies` replace its own unless null.
-std::pair<std::filesystem::path, Json> find_experiment(const Json& given, const Json& policies);
+/// "experiment" stands for its path. `policies` replace its own unless null. `vary` (the "vary" of one sweep)
+/// stands in place of its sweeps and published figures unless null.
+std::pair<std::filesystem::path, Json> find_experiment(const Json& given, const Json& policies,
+                                                       const Json& vary);
 
 }  // namespace cdisim

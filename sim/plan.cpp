@@ -23,15 +23,21 @@ std::string region_text(const Region& region) {
   return fmt::format("[{}]", fmt::join(ranges, ", "));
 }
 
-// A piece that computes a layer, or a part of it.
+// A piece that computes a layer, or a part of it, or passes it on.
 struct Holder {
   int piece = 0;
   const Region* part = nullptr;  // none: whole
+  bool relay = false;
 };
 
 const Region* part_of(const Piece& piece, LayerId layer) {
   const auto part = piece.parts.find(layer);
   return part == piece.parts.end() ? nullptr : &part->second;
+}
+
+// The part of a tensor that a piece relays; none: all of it.
+const Region* relayed_part(const Piece& piece, LayerId tensor) {
+  return std::ranges::binary_search(piece.layers, tensor) ? nullptr : part_of(piece, tensor);
 }
 
 // The holders of each layer, (n_layers), ascending by piece.
@@ -86,15 +92,19 @@ bool is_there(std::span<const Holder> holders, const Region& region) {
   return lacking.empty();
 }
 
+// Whether a piece computes or relays a tensor.
+bool has(const Piece& piece, LayerId tensor) {
+  return std::ranges::binary_search(piece.layers, tensor) || std::ranges::count(piece.relays, tensor) > 0;
+}
+
 // Drops the parts of layers that the pieces no longer have.
 void keep_parts(Plan& plan) {
-  const auto keep = [](const std::vector<LayerId>& layers, Parts& parts) {
-    std::erase_if(parts, [&](const auto& part) { return !std::ranges::binary_search(layers, part.first); });
+  const auto keep = [](const Piece& piece, Parts& parts) {
+    std::erase_if(parts, [&](const auto& part) { return !has(piece, part.first); });
   };
-  for (Piece& piece : plan.pieces) keep(piece.layers, piece.parts);
+  for (Piece& piece : plan.pieces) keep(piece, piece.parts);
   if (!plan.stealing) return;
-  for (auto& [piece, parts] : plan.stealing->alone)
-    keep(plan.pieces[static_cast<std::size_t>(piece)].layers, parts);
+  for (auto& [piece, parts] : plan.stealing->alone) keep(plan.pieces[static_cast<std::size_t>(piece)], parts);
 }
 
 bool is_stealable(const Plan& plan, int piece) {
@@ -206,7 +216,7 @@ std::vector<int> wanted_times(const LayerGraph& graph, const Plan& plan, const s
 std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, const Plan& plan,
                               std::vector<Missing>* missing = nullptr) {
   const Holders holders = holders_of(graph, plan);
-  const Holder source{kSourceEnd, nullptr};
+  const Holder source{kSourceEnd};
   const auto held = [&](LayerId tensor) -> std::span<const Holder> {
     if (tensor == kInput) return {&source, 1};
     return holders[static_cast<std::size_t>(tensor)];
@@ -220,15 +230,23 @@ std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, c
     return share_of(bytes, part, shape_elements(graph.tensor_shape(tensor)));
   };
   std::map<std::pair<int, int>, double> bytes;  // by (to, from)
-  std::map<LayerId, Holder> relays;
+  // Relays first, behind those of parts whoever computes the rest.
+  std::map<LayerId, std::vector<Holder>> relays;
   for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
-    for (const LayerId tensor : plan.pieces[p].relays) relays[tensor] = {static_cast<int>(p), nullptr};
+    for (const LayerId tensor : plan.pieces[p].relays)
+      relays[tensor].push_back({static_cast<int>(p), relayed_part(plan.pieces[p], tensor), true});
+  }
+  for (auto& [tensor, givers] : relays) {
+    if (givers.front().part == nullptr) continue;
+    const std::span<const Holder> others = held(tensor);
+    givers.insert(givers.end(), others.begin(), others.end());
   }
   // Whoever gives a tensor to `piece`, if that does not compute it.
   const auto given = [&](LayerId tensor, int piece) -> std::span<const Holder> {
     const auto relay = relays.find(tensor);
-    if (relay == relays.end() || relay->second.piece == piece) return held(tensor);
-    return {&relay->second, 1};
+    const auto by_itself = [&](const Holder& giver) { return giver.piece == piece; };
+    if (relay == relays.end() || std::ranges::any_of(relay->second, by_itself)) return held(tensor);
+    return relay->second;
   };
   for (std::size_t p = 0; p < plan.pieces.size(); ++p) {
     const Piece& piece = plan.pieces[p];
@@ -236,16 +254,17 @@ std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, c
     // Own first, then those of its host, then the others.
     const auto distance = [&](const Holder& holder) {
       if (holder.piece == to) return 0;
-      const bool near = holder.piece != kSourceEnd &&
+      const bool near = holder.piece != kSourceEnd && !holder.relay &&
                         plan.pieces[static_cast<std::size_t>(holder.piece)].host == piece.host;
       return near ? 1 : 2;
     };
     std::map<LayerId, std::vector<Region>> received;  // what several layers of a piece read travels once
     for (const LayerId tensor : piece.relays) {
-      std::vector<Region> lacking{whole(graph.tensor_shape(tensor))};
+      const Region* part = relayed_part(piece, tensor);
+      std::vector<Region> lacking{part == nullptr ? whole(graph.tensor_shape(tensor)) : *part};
       received[tensor] = lacking;
-      collect(held(tensor), lacking, kAnyHolder, [&](const Holder& holder, double part) {
-        if (holder.piece != to) bytes[{to, holder.piece}] += bytes_of(tensor, part);
+      collect(held(tensor), lacking, kAnyHolder, [&](const Holder& holder, double taken) {
+        if (holder.piece != to) bytes[{to, holder.piece}] += bytes_of(tensor, taken);
       });
       if (!lacking.empty() && missing != nullptr) missing->push_back({to, tensor, tensor, lacking.front()});
     }
@@ -533,7 +552,9 @@ std::map<HostId, double> plan_memory_bytes(const LayerGraph& graph, const Plan& 
     }
     for (const LayerId tensor : piece.relays) {
       double& largest = activations[piece.host];
-      largest = std::max(largest, graph.tensor_bytes(tensor));
+      const Region* part = relayed_part(piece, tensor);
+      const double share = part == nullptr ? 1 : elements(*part) / shape_elements(graph.tensor_shape(tensor));
+      largest = std::max(largest, graph.tensor_bytes(tensor) * share);
     }
   }
   for (const auto& [host, bytes] : held_bytes(graph, plan, &Layer::state_bytes)) out[host] += bytes;
@@ -594,7 +615,7 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
   }
   std::vector<int> times(static_cast<std::size_t>(graph.size()), 0);
   std::vector<bool> in_parts(times.size(), true);  // by every piece that has it
-  std::set<LayerId> relayed;
+  std::map<LayerId, bool> relayed;                 // in parts?
   for (const Piece& piece : plan.pieces) {
     if (piece.host < 0 || piece.host >= platform.host_count())
       refuse(fmt::format("host number {}", piece.host));
@@ -602,7 +623,9 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
     for (const LayerId tensor : piece.relays) {
       if (tensor != kInput && (tensor < 0 || tensor >= graph.size()))
         refuse(fmt::format("a relay of layer number {}", tensor));
-      if (!relayed.insert(tensor).second) refuse("a tensor is relayed twice");
+      const bool partly = relayed_part(piece, tensor) != nullptr;
+      const auto [at, fresh] = relayed.try_emplace(tensor, partly);
+      if (!fresh && !(partly && at->second)) refuse("a tensor is relayed twice");
     }
     if (!std::is_sorted(piece.layers.begin(), piece.layers.end()))
       refuse("the layers of a piece are out of order");
@@ -614,7 +637,7 @@ void check_plan(const LayerGraph& graph, const Platform& platform, HostId source
     if (std::ranges::adjacent_find(piece.layers) != piece.layers.end() && !piece.parts.empty())
       refuse("a piece has a layer twice");
     for (const auto& [layer, part] : piece.parts) {
-      if (!std::ranges::binary_search(piece.layers, layer))
+      if (layer == kInput || !has(piece, layer))
         refuse(fmt::format("a piece has a part of layer number {}, which it does not compute", layer));
       const Region all = whole(graph.layer(layer).output_shape);
       if (part.size() != all.size() || empty(part) || !contains(all, part)) {

@@ -48,19 +48,23 @@ struct Piece {
   std::optional<double> share = {};
   /// Tensors (kInput: the model's input) that the piece passes on: it receives each whole from whoever
   /// computes it, which takes the host no time, and all others read it from here. A piece may do nothing
-  /// else (no layers): a point where parts are gathered.
+  /// else (no layers): a point where parts are gathered. Of a tensor in `parts` that the piece does not
+  /// compute it passes on only that part, to those whose host does not compute it: halos that go by way of a
+  /// host.
   std::vector<LayerId> relays = {};
 };
 
 /// Work stealing: pieces that nobody is to compute from the start. Once its inputs are there (or may be
 /// fetched), such a piece joins the queue of its `host`, the owner, behind those that joined before it, then
 /// by its number. A worker with an idle core takes the first piece of its own queue, else that of another
-/// owner, these by turns; it fetches the inputs, computes, and seeks again while what it gave is on its way.
+/// owner, these by turns; it fetches the inputs, computes, leaves at the store what others read, and seeks
+/// again while the rest of what it gave is on its way.
 struct Stealing {
   std::vector<int> pieces;      ///< ascending
   std::vector<HostId> workers;  ///< the owner computes none unless it is among them
-  double poll_s = 0;  ///< a worker that found nothing asks others again after this time; 0: whenever there is
-                      ///< something
+  /// A worker that found nothing asks others again after this time (at first at date 0, before anything has
+  /// arrived); 0: whenever there is something.
+  double poll_s = 0;
   /// The host where these pieces leave what others of them read, and fetch it unless they computed it
   /// themselves; none: it stays with whoever computed it.
   std::optional<HostId> store = {};
@@ -161,9 +165,9 @@ double deposit_bytes(const LayerGraph& graph, const WireFormat& wire, const Plan
 /// as somebody reads them, and no others are (what only joins read that do without some of their inputs, and
 /// have others, may be left out; a plan without pieces computes nothing); the pieces form a DAG; hosts have
 /// routes where tensors must travel; weights and the largest input and output fit each host's memory;
-/// sensors' layers are where the sensors are; each tensor is relayed once at most; transforms stand on edges
-/// that exist; uploads have a route; shares are within (0, 1]; whoever may take a piece can fetch what it
-/// reads and send what it gives.
+/// sensors' layers are where the sensors are; each tensor is relayed once at most, or in parts; transforms
+/// stand on edges that exist; uploads have a route; shares are within (0, 1]; whoever may take a piece can
+/// fetch what it reads and send what it gives.
 /// @throws InputError that names the policy (`who`) and what does not hold.
 void check_plan(const LayerGraph& graph, const Platform& platform, HostId source, const WireFormat& wire,
                 const Plan& plan, const std::string& who);

@@ -57,7 +57,8 @@ struct Problem {
   double slowdown(HostId host) const;
   /// What keeps the host in the air, W.
   double flight_power_w(HostId host) const;
-  /// Latency of the route + bytes / smallest bandwidth believed on it; 0 from a host to itself.
+  /// Latency of the route + bytes / what it gives at the bandwidths believed (Route::bytes_per_s); 0 from a
+  /// host to itself.
   double transfer_s(double bytes, HostId from, HostId to) const;
 };
 

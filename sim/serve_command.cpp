@@ -8,6 +8,7 @@
 //     {"experiment": path or name, or the experiment itself,
 //      "folder": current folder, "path": CDISIM_PATH, "seed": 1, "jobs": 2, "requests": true,
 //      "progress": true, "policies": entries that replace the experiment's,
+//      "vary": values that replace its sweeps,
 //      "external": facts of the policies that the program has}
 //
 // and answers {"progress": [done, total]} as often as there is some, then one of {"results": results.json,
@@ -68,7 +69,8 @@ Json answer_to(const Json& request, const Connection& connection, int desk) {
   }
   std::optional<std::uint64_t> seed;
   if (request.contains("seed")) seed = request["seed"].get<std::uint64_t>();
-  auto [path, document] = find_experiment(request.at("experiment"), request.value("policies", Json()));
+  auto [path, document] = find_experiment(request.at("experiment"), request.value("policies", Json()),
+                                          request.value("vary", Json()));
   const Experiment experiment = Experiment::parse(std::move(document), path, seed);
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   SweepOptions options{.jobs = request.value("jobs", cores), .requests = request.value("requests", false)};

@@ -56,6 +56,7 @@ struct Activity {
   HostId from = 0, to = 0;
   double bytes = 0;
   int from_piece = kFixed, to_piece = kFixed;  // whose takers are the ends
+  bool deposit = false;                        // its sender does nothing else before it has ended
   int unless_piece = kFixed;                   // nothing is sent to the taker of this one
   // queue
   std::vector<int> alone_successors;  // where it is computed alone
@@ -479,6 +480,7 @@ class Simulation {
       Activity transfer;
       transfer.kind = Activity::Kind::kTransfer;
       transfer.piece = transfer.from_piece = piece;
+      transfer.deposit = true;
       transfer.to = *stolen.plan.stealing->store;
       transfer.bytes = deposit_bytes(*spec_.graph, spec_.wire, stolen.plan, piece);
       found->second = static_cast<int>(stolen.body.activities.size());
@@ -851,7 +853,7 @@ class Simulation {
     if (!will_ask_.insert(worker).second) return;
     const double poll_s = poll_s_[worker], last = asked_s_[worker];
     double date = engine_.now();
-    if (poll_s > 0) date = std::max(date, last + std::ceil((date - last) / poll_s) * poll_s);
+    if (poll_s > 0) date = std::max(date, last + std::max(1.0, std::ceil((date - last) / poll_s)) * poll_s);
     engine_.at(date, {static_cast<std::uint64_t>(worker), kAskStep});
   }
 
@@ -912,6 +914,7 @@ class Simulation {
       join_queue(attempt, running, index);
     } else if (activity.kind == Activity::Kind::kTransfer) {
       HostId from = 0, to = 0;
+      if (activity.deposit) ++fetching_[taker(running, activity.from_piece)];
       if (const Route* route = route_of(running, activity, from, to)) {
         engine_.transfer(*route, from, to, activity.bytes, tag);
       } else {
@@ -1003,6 +1006,7 @@ class Simulation {
         --running.waits_for[static_cast<std::size_t>(activity.to_piece)] == 0) {
       leave(taker(running, activity.to_piece));
     }
+    if (activity.deposit) leave(taker(running, activity.from_piece));
     free_if_done(c.tag.request, running);
   }
 
@@ -1203,7 +1207,7 @@ class Simulation {
   std::vector<WaitingPiece> waiting_;            // for weights
   StealQueues steal_queues_;
   std::map<HostId, double> poll_s_, asked_s_;  // of those that ever were workers
-  std::map<HostId, int> fetching_;             // pieces that they have taken and do not yet compute
+  std::map<HostId, int> fetching_;             // pieces for which they now receive or send
   std::set<HostId> will_ask_;
   std::vector<Running> running_;
   std::vector<int> free_slots_;

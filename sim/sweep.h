@@ -10,9 +10,9 @@
 namespace cdisim {
 
 struct SweepOptions {
-  int jobs = 1;                                       ///< children at a time
-  bool requests = false;                              ///< collect the rows of requests.csv
-  bool chrome_trace = false;                          ///< collect trace events
+  int jobs = 1;                                            ///< children at a time
+  bool requests = false;                                   ///< collect the rows of requests.csv
+  bool chrome_trace = false;                               ///< collect trace events
   std::function<void(int done, int total)> progress = {};  ///< called when a repetition has ended
   /// Called in the child, before it builds anything.
   std::function<void(std::size_t run, int repetition)> started = {};

@@ -510,6 +510,36 @@ TEST_CASE("plan: what several pieces compute comes from the same host, else from
   CHECK(refusal(two_convs(), channels) == "accepted");
 }
 
+TEST_CASE("plan: parts that go by way of a host") {
+  const auto relay = [](LayerId tensor, Region part) {
+    return Piece{{}, kDevice, {{tensor, std::move(part)}}, {}, {tensor}};
+  };
+  // The rows of a that each half of b lacks pass the device; the others lie where they are read, though each
+  // half computes one that is passed on.
+  Plan plan = halves();
+  plan.pieces.insert(plan.pieces.begin() + 2, {relay(0, rows(3, 4)), relay(0, rows(2, 3))});
+  CHECK(equal(plan_edges(two_convs(), {}, plan), {{-1, 0, 128},
+                                                  {-1, 1, 128},
+                                                  {1, 2, 64},
+                                                  {0, 3, 64},
+                                                  {0, 4, 192},
+                                                  {2, 4, 64},
+                                                  {1, 5, 192},
+                                                  {3, 5, 64},
+                                                  {4, -1, 192},
+                                                  {5, -1, 192}}));
+  CHECK(refusal(two_convs(), plan) == "accepted");
+  CHECK(plan_memory_bytes(two_convs(), plan_of({relay(0, rows(2, 3))})) ==
+        std::map<HostId, double>{{kDevice, 64}});
+  // What an earlier exit does not need goes with its part.
+  for (const Piece& piece : stopped_at(two_convs(), plan, 0).pieces) CHECK(!piece.parts.empty());
+  plan.pieces[3] = {{}, kDevice, {}, {}, {0}};
+  CHECK(refusal(two_convs(), plan) == kRefused + "a tensor is relayed twice");
+  plan.pieces[3] = relay(kInput, {{0, 2}, {3, 4}, {0, 4}});
+  CHECK(refusal(two_convs(), plan) ==
+        kRefused + "a piece has a part of layer number -1, which it does not compute");
+}
+
 TEST_CASE("plan: memory of parts") {
   // Weights: a 76 * 4 = 304 B, b 148 * 4 = 592 B; rows need all of them. Largest: four rows of a in, three of
   // b out, 112 * 4 B.

@@ -115,7 +115,7 @@ class Running {
 #ifdef CDISIM_SANITIZE
     constexpr unsigned kLongest_s = 240;
 #else
-    constexpr unsigned kLongest_s = 60;
+    constexpr unsigned kLongest_s = 120;
 #endif
     alarm(kLongest_s);  // survives exec
     if (ready) execv(program.c_str(), argv.data());

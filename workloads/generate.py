@@ -343,6 +343,19 @@ def alexnet():
     return g
 
 
+def caffenet_convolutions():
+    g = Graph("caffenet_convolutions", "CaffeNet without its fully connected layers (Caffe's models/bvlc_reference_"
+              "caffenet/deploy.prototxt: AlexNet with pools before the normalisations), what MeDNN distributes", [3, 227, 227])
+    for number, window in ((1, dict(channels=96, kernel=11, stride=4)),
+                           (2, dict(channels=256, kernel=5, padding=2, groups=2))):
+        g.conv(f"conv{number}", **window)
+        g.relu(f"relu{number}")
+        g.max_pool(f"pool{number}", 3, 2, ceil=True)
+        g.lrn(f"norm{number}", 5)
+    alexnet_rest(g)
+    return g
+
+
 def alexnet_early_exit():
     g = Graph("alexnet_early_exit", "alexnet with an exit behind pool2, assumed: the mean of each channel and one fully "
               "connected layer", [3, 227, 227])
@@ -1129,10 +1142,10 @@ YOLOV2_LAYERS = ((32, 3), None, (64, 3), None, (128, 3), (64, 1), (128, 3), None
                  (1024, 3), (1024, 3), (1024, 3))
 
 
-def yolov2(name, layers=None):
+def yolov2(name, layers=None, size=608):
     what = f"its first {layers} layers" if layers else "50,983,561 parameters, statistics of batch normalisation counted"
-    g = Graph(name, f"YOLOv2 for COCO at 608 x 608 (Redmon and Farhadi, CVPR 2017; Darknet's cfg/yolov2.cfg): {what}",
-              [3, 608, 608])
+    g = Graph(name, f"YOLOv2 for COCO at {size} x {size} (Redmon and Farhadi, CVPR 2017; Darknet's cfg/yolov2.cfg): {what}",
+              [3, size, size])
     for number, layer in enumerate(YOLOV2_LAYERS[:layers]):
         if layer:
             darknet(g, f"conv{number}", *layer)
@@ -1959,6 +1972,7 @@ OTHERS = [
     lambda: squeezenet("1.0"), lambda: squeezenet("1.1"), inception_v3,
     mobilenet_v1_caffe, inception_21k,
     lambda: yolov2("yolov2"), lambda: yolov2("yolov2_first16", 16),
+    lambda: yolov2("yolov2_448", size=448), caffenet_convolutions,
     lambda: tiny_yolov2("tiny_yolov2", 416), lambda: tiny_yolov2("tiny_yolov2_288", 288),
     lambda: tiny_yolov2("tiny_yolov2_224", 224), alexnet_towers,
     densenet121, shufflenet_v2, efficientnet_b0, efficientnet_b0_exits, resnet110_exits, vit_b16,

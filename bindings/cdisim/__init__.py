@@ -17,9 +17,10 @@ from cdisim.policy import Parameter, Policy, policy, registered_policies
 from cdisim.program import program as _program
 from cdisim.result import Result
 from cdisim.run import run
+from cdisim.sweep import Sweep, sweep
 
 __all__ = ["Experiment", "InputError", "LayerGraphBuilder", "Parameter", "PlatformBuilder", "Policy", "Result",
-           "SimulationError", "policy", "registered_policies", "run"]
+           "SimulationError", "Sweep", "policy", "registered_policies", "run", "sweep"]
 
 try:
     import cdisim._core as _core

@@ -15,7 +15,7 @@ from cdisim.result import Result
 Experiment = Union[str, "os.PathLike[str]", dict[str, Any]]
 
 
-def run(experiment: Experiment, *, policy=None, seed: Optional[int] = None, jobs: Optional[int] = None,
+def run(experiment: Experiment, *, policy=None, vary: Optional[dict[str, list]] = None, seed: Optional[int] = None, jobs: Optional[int] = None,
         progress: Union[bool, Callable[[int, int], None]] = False, requests: bool = True) -> Result:
     """Runs an experiment in processes of its own and returns its Result.
 
@@ -23,6 +23,8 @@ def run(experiment: Experiment, *, policy=None, seed: Optional[int] = None, jobs
         their name, or from the current folder.
     policy: what runs in place of the experiment's policies: a label of one of these, the name of a policy, a dict as
         in the experiment's "policies", a Python policy (see cdisim.policy), or a list of such.
+    vary: {JSON pointer of a value of the experiment: list of values}, whose combinations run in place of the
+        experiment's sweeps; its published figures are left out.
     seed: replaces the experiment's, a whole number of at least 0.
     jobs: simulations at a time, by default one a core.
     progress: True shows a line on standard error; a function is called with how many simulations of how many are done.
@@ -34,6 +36,8 @@ def run(experiment: Experiment, *, policy=None, seed: Optional[int] = None, jobs
     python = {made.name: made for made in registered_policies()}
     if policy is not None:
         request["policies"] = [_entry(given, python) for given in (policy if isinstance(policy, list) else [policy])]
+    if vary is not None:
+        request["vary"] = vary
     request["external"] = [made.facts() for made in python.values()]
     show = progress if callable(progress) else _show_progress
     with contextlib.ExitStack() as stack:
@@ -41,35 +45,27 @@ def run(experiment: Experiment, *, policy=None, seed: Optional[int] = None, jobs
         stack.callback(connection.close)
         stack.callback(desk.close)
         selector = stack.enter_context(selectors.DefaultSelector())
-        selector.register(connection, selectors.EVENT_READ)
+
+        def answered() -> Optional[Result]:
+            for message in _received(connection):
+                answer = json.loads(message)
+                if "progress" in answer:
+                    show(*answer["progress"])
+                elif "error" in answer:
+                    raise (InputError if answer["input"] else SimulationError)(answer["error"])
+                else:
+                    return Result(answer["results"], answer["requests"] if requests else None)
+            return None
+
+        selector.register(connection, selectors.EVENT_READ, answered)
         if python:
-            selector.register(desk, selectors.EVENT_READ)
-        asked = None
+            from cdisim.decisions import Decisions  # needs the extension module, which other runs do without
+            Decisions(request, python, desk, selector, stack)
         while True:
             for key, _ in selector.select():
-                if key.data is not None:  # a simulation that asks
-                    if not key.data.handle():
-                        selector.unregister(key.fileobj)
-                        key.fileobj.close()
-                    continue
-                if key.fileobj is desk:
-                    from cdisim import decisions  # needs the extension module, which others may do without
-                    asked = asked or decisions.Decisions(request, python)
-                    simulation = decisions.accept(desk)
-                    if simulation is None:
-                        selector.unregister(desk)
-                        continue
-                    stack.callback(simulation.close)
-                    selector.register(simulation, selectors.EVENT_READ, decisions.Asking(asked, simulation))
-                    continue
-                for message in _received(connection):
-                    answer = json.loads(message)
-                    if "progress" in answer:
-                        show(*answer["progress"])
-                    elif "error" in answer:
-                        raise (InputError if answer["input"] else SimulationError)(answer["error"])
-                    else:
-                        return Result(answer["results"], answer["requests"] if requests else None)
+                result = key.data()
+                if result is not None:
+                    return result
 
 
 def _request(experiment: Experiment, seed, jobs, progress: bool, requests: bool) -> dict[str, Any]:

@@ -47,7 +47,8 @@ inline int deepest_exit(const Problem& problem) {
 /// Whether a host and all links of the routes from the source to it and back are on, as last observed.
 bool is_reachable(const Problem& problem, const Observation& observation, HostId host);
 
-/// The smallest bandwidth believed on the route, byte/s; infinite from a host to itself.
+/// What the route gives at the bandwidths believed (Route::bytes_per_s), byte/s; infinite from a host to
+/// itself.
 double bottleneck_bytes_per_s(const Problem& problem, HostId from, HostId to);
 
 /// (2 n_servers) bottleneck_bytes_per_s from the source to each server and back: all that a decision between

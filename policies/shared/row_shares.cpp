@@ -67,6 +67,19 @@ std::vector<LayerId> RowLayers::layers() const {
   return out;
 }
 
+bool has_windows(LayerKind kind) {
+  switch (kind) {
+    case LayerKind::kConv:
+    case LayerKind::kDepthwiseConv:
+    case LayerKind::kConvTranspose:
+    case LayerKind::kMaxPool:
+    case LayerKind::kAvgPool:
+      return true;
+    default:
+      return false;
+  }
+}
+
 RowLayers row_layers(const LayerGraph& graph, int exit) {
   RowLayers out;
   const auto n = static_cast<std::size_t>(graph.size());

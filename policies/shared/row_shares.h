@@ -8,6 +8,9 @@
 
 namespace cdisim {
 
+/// Whether a layer of this kind slides windows over an image: a convolution or pool.
+bool has_windows(LayerKind kind);
+
 /// Layers that several devices compute in rows, each the same share of the rows of every layer.
 struct RowLayers {
   /// Within a stage no device reads rows that another computes in it, whatever the shares: devices exchange

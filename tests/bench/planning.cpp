@@ -5,8 +5,9 @@
 // Every policy plans for device_0 of cloud_edge_device: from nothing ("plan"), once a bandwidth has changed
 // ("again"), and where nothing has changed since its last decision ("kept"), which must leave its plan as it
 // is. "three tiers" is the minimum cut between device and edge, then between edge and cloud for the layers
-// that left the device. Medians of the rounds of half a second, at least 11. Exit status 1 if a bound is
-// exceeded, or if a policy with bounds does not keep its plan.
+// that left the device. "100 UAVs" is distinference's heuristic for a swarm of which each has a request.
+// Medians of the rounds of half a second, at least 11. Exit status 1 if a bound is exceeded, or if a policy
+// with bounds does not keep its plan.
 
 #include <fmt/format.h>
 
@@ -27,6 +28,7 @@ namespace {
 
 constexpr double kChain_s = 1e-3;    // a search of all partition points of a chain, at most
 constexpr double kMinCut_s = 5e-3;   // a minimum cut, its costs included
+constexpr double kSwarm_s = 50e-3;   // requests of 100 UAVs, one after another
 constexpr double kKept_s = 0.05e-3;  // to see that nothing has changed
 const std::map<std::string, double> kBounds_s{
     {"dads", kMinCut_s}, {"edgent", kChain_s}, {"neurosurgeon", kChain_s}};
@@ -58,12 +60,14 @@ struct Timing {
 
 class Bench {
  public:
-  explicit Bench(const std::string& root)
-      : platform_(Platform::load(root + "/platforms/cloud_edge_device.xml")),
+  /// All of `sources` have requests; the first one plans.
+  Bench(const std::string& root, Platform platform, const std::vector<std::string>& sources)
+      : platform_(std::move(platform)),
         graph_(LayerGraph::load(root + "/workloads/resnet152.json")),
         model_(LatencyModel::roofline(root + "/platforms/hardware.json")),
         on_(static_cast<std::size_t>(std::max(platform_.host_count(), platform_.link_count())), 1) {
     for (const Link& link : platform_.links()) bandwidth_bytes_per_s_.push_back(link.bandwidth_bytes_per_s);
+    for (const std::string& name : sources) sources_.push_back(platform_.find_host(name));
   }
 
   Problem problem() const {
@@ -71,10 +75,11 @@ class Bench {
             .platform = platform_,
             .latency_model = model_,
             .wire = wire_,
-            .source = platform_.find_host("device_0"),
+            .source = sources_.front(),
             .deadline_s = 1,
             .bandwidth_bytes_per_s = bandwidth_bytes_per_s_,
-            .history = {}};
+            .history = {},
+            .sources = sources_};
   }
 
   Timing policy(const PolicyFacts& facts) {
@@ -147,7 +152,31 @@ class Bench {
   WireFormat wire_;
   std::vector<double> bandwidth_bytes_per_s_;
   std::vector<char> on_;
+  std::vector<HostId> sources_;
 };
+
+// A link between any two, requests on all, and room for most of a model on each.
+Bench swarm(const std::string& root, int n) {
+  std::string xml = R"(<platform version="4.1"><zone id="swarm" routing="Full">)", routes;
+  std::vector<std::string> names;
+  for (int i = 0; i < n; ++i) {
+    names.push_back(fmt::format("uav_{}", i));
+    xml +=
+        fmt::format(R"(<host id="uav_{}" speed="471.8592Gf"><prop id="tier" value="uav"/>)"
+                    R"(<prop id="device_type" value="jetson_nano"/><prop id="memory" value="200MB"/></host>)",
+                    i);
+    for (int k = 0; k < i; ++k) {
+      routes +=
+          fmt::format(R"(<route src="uav_{0}" dst="uav_{1}"><link_ctn id="air_{0}_{1}"/></route>)", k, i);
+    }
+  }
+  for (int i = 0; i < n; ++i) {
+    for (int k = i + 1; k < n; ++k)
+      xml +=
+          fmt::format(R"(<link id="air_{}_{}" bandwidth="{}Mbps" latency="2ms"/>)", i, k, 20 + (i + k) % 99);
+  }
+  return {root, Platform::parse(xml + routes + "</zone></platform>", "swarm.xml"), names};
+}
 
 // One line of the table. @returns whether the bounds hold.
 bool report(const std::string& name, const Timing& t, double bound_s) {
@@ -167,11 +196,14 @@ int main(int argc, char** argv) try {
     fmt::print(stderr, "usage: {} ROOT\n", argv[0]);
     return 2;
   }
-  Bench bench(argv[1]);
+  const std::string root = argv[1];
+  Bench bench(root, Platform::load(root + "/platforms/cloud_edge_device.xml"), {"device_0"});
   const std::string head = fmt::format("{:<20} {:>9} {:>9} {:>8} {:>9}", "planning, ms", "plan", "again",
                                        "bound", fmt::format("kept<={:g}", kKept_s * 1e3));
   fmt::print("{}\n{}\n", head, std::string(head.size(), '-'));
   bool holds = report("three tiers", {.plan_s = median_s([&] { bench.three_tiers(); })}, kMinCut_s);
+  holds =
+      report("100 UAVs", swarm(root, 100).policy(policy_facts("distinference", "bench")), kSwarm_s) && holds;
   for (const PolicyFacts* facts : registered_policies()) {
     const auto bound = kBounds_s.find(facts->name);
     try {

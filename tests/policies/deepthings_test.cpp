@@ -5,6 +5,8 @@
 #include <map>
 #include <numeric>
 
+#include "sim/sweep.h"
+#include "sim/trace.h"
 #include "tests/policies/scene.h"
 
 using namespace cdisim;
@@ -209,6 +211,53 @@ TEST_CASE("deepthings: one device computes all tiles, six share them") {
   for (const int piece : plan.stealing->pieces)
     seconds += s.problem().compute_s(plan.pieces[static_cast<std::size_t>(piece)]);
   CHECK(seconds == doctest::Approx(expected).epsilon(1e-9));
+}
+
+TEST_CASE("deepthings: the trace shows who computed which tile when, and what crossed the medium") {
+  Scene s = scene("platforms/deepthings.xml", "workloads/yolov2_first16.json");
+  s.model = LatencyModel::load(kRoot + "/platforms/latency/deepthings_darknet.json");
+  s.source = "pi_1";
+  const Plan plan = plan_of(s, "deepthings", grid(3, "stealing"));
+  RunSpec spec = spec_of(s);
+  spec.arrivals.kind = Arrivals::Kind::kBatch;
+  spec.record_intervals = true;
+  const Json events = run_in_child([&] {
+    Json out = Json::array();
+    append_chrome_trace(out, simulate_plan(spec, plan), s.platform, 0, "deepthings");
+    return out;
+  });
+  std::map<int, std::string> rows;
+  for (const Json& e : events) {
+    if (e["name"] == "thread_name") rows[e["tid"]] = e["args"]["name"];
+  }
+  std::map<std::string, int> computed, moved;
+  std::map<std::string, int> tiles;  // by device
+  double last_us = 0;
+  for (const Json& e : events) {
+    if (e["ph"] != "X") continue;
+    const std::string row = rows.at(e["tid"]), name = e["name"], what = e["cat"];
+    last_us = std::max(last_us, e["ts"].get<double>() + e["dur"].get<double>());
+    if (what == "compute") {
+      CHECK(row.starts_with("host pi_"));
+      ++computed[name];
+      ++tiles[row];
+    } else if (what == "transfer") {
+      CHECK(row.starts_with("link wlan"));
+      ++moved[name];
+    }
+  }
+  // Nine tiles, each once, on all six devices. The source steals none; each tile's output crosses the medium,
+  // and the input of a stolen one; "piece 9" is the result on its way back.
+  REQUIRE(computed.size() == 9);
+  CHECK(tiles.size() == 6);
+  int stolen = 0;
+  for (const auto& [name, times] : computed) {
+    CHECK(times == 1);
+    CHECK(moved.at(name) >= 1);
+    stolen += moved.at(name) - 1;
+  }
+  CHECK(stolen == 9 - tiles.at("host pi_1"));
+  CHECK(last_us > 5e6);
 }
 
 TEST_CASE("deepthings: models and parameters that it cannot tile") {

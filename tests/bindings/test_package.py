@@ -1,0 +1,70 @@
+"""`pip install .` in a fresh virtual environment: what it installs works from anywhere.
+
+CDISIM_BUILD names the build folder that gets the environment, venv-package, and builds in wheel (default: build/ of the
+source tree). Skipped where PyPI cannot be reached. With ccache, most objects are those of the ordinary build.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("CDISIM_BUILD", ROOT / "build"))
+VENV = BUILD / "venv-package"
+ENVIRONMENT = {key: value for key, value in os.environ.items()
+               if key not in ("PYTHONPATH", "CDISIM_PROGRAM", "CDISIM_PATH")}
+
+
+def call(*command):
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, env=ENVIRONMENT, cwd="/",
+                          check=False)
+
+
+def install():
+    """Raises SkipTest where PyPI is out of reach."""
+    made = call(sys.executable, "-m", "venv", "--clear", VENV)
+    if made.returncode != 0:
+        raise RuntimeError(made.stdout + made.stderr)
+    pip = (VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check")
+    if call(*pip, "download", "--quiet", "--no-deps", "--retries", "1", "--dest", VENV, "scikit-build-core").returncode:
+        raise unittest.SkipTest("PyPI is out of reach: the wheel was not built")
+    done = call(*pip, "install", "--quiet", "--config-settings", f"build-dir={BUILD / 'wheel'}", ROOT)
+    if done.returncode != 0:
+        raise RuntimeError(done.stdout + done.stderr)
+
+
+class PackageTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        install()
+
+    def test_python(self):
+        code = ("import cdisim, json, pathlib\n"
+                "def first_edge(problem):\n"
+                "    return cdisim.chain_plan(problem.graph, 0, 0, problem.source, problem.reachable('edge')[0])\n"
+                "result = cdisim.run('edgent', policy=['edge_only', first_edge])\n"
+                "print(json.dumps([cdisim.__file__, str(cdisim.find_resource('platform', 'pi3_lan_desktop')),\n"
+                "                  len(result.figures), cdisim.check_policy(first_edge)]))\n")
+        done = call(VENV / "bin" / "python", "-c", code)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        module, platform, figures, plans = json.loads(done.stdout)
+        package = pathlib.Path(module).parent
+        self.assertTrue(package.is_relative_to(VENV))
+        self.assertEqual(pathlib.Path(platform).parent, package / "share" / "cdisim" / "platforms")
+        self.assertGreater(figures, 0)
+        self.assertGreater(plans, 0)
+        for name in ("py.typed", "_core.pyi"):
+            self.assertTrue((package / name).is_file(), name)
+
+    def test_command(self):
+        done = call(VENV / "bin" / "cdisim", "list", "experiments", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for experiment in json.loads(done.stdout):
+            self.assertTrue(pathlib.Path(experiment["file"]).is_relative_to(VENV))
+
+
+if __name__ == "__main__":
+    unittest.main()
