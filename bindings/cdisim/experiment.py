@@ -68,7 +68,7 @@ class Experiment(dict):
     def save(self, path: files.Path) -> None:
         """Writes the file, and beside it those of a platform and a model made in Python."""
         path = pathlib.Path(path)
-        path.write_text(json.dumps(self._with_files(path.parent, relative=True), indent=2, ensure_ascii=False) + "\n",
+        path.write_text(json.dumps(self._with_files(path, relative=True), indent=2, ensure_ascii=False) + "\n",
                         encoding="utf-8")
 
     def check(self) -> None:
@@ -81,13 +81,15 @@ class Experiment(dict):
 
         return self._in_a_file(lambda path: cdisim.run(path, **options))
 
-    def _with_files(self, folder: pathlib.Path, relative: bool) -> dict[str, Any]:
-        """The document, in which names stand for what has been made in Python and is now in the folder."""
+    def _with_files(self, own: pathlib.Path, relative: bool) -> dict[str, Any]:
+        """The document, in which names stand for what has been made in Python and is now beside its own file."""
         document = dict(self)
         for key, extension in _BUILT.items():
             built = self.get(key)
             if isinstance(built, (PlatformBuilder, LayerGraphBuilder)):
-                path = folder / f"{built.name}{extension}"
+                path = own.parent / f"{built.name}{extension}"
+                if path == own:
+                    path = own.parent / f"{built.name}_{key}{extension}"
                 built.save(path)
                 document[key] = path.name if relative else str(path)
         return document
@@ -96,8 +98,8 @@ class Experiment(dict):
         """Calls use(path of a file that holds the experiment), which finds all files that it names."""
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
-            document = _absolute(self._with_files(folder, relative=False), self.folder.resolve())
             path = folder / f"{self.get('name', 'experiment')}.json"
+            document = _absolute(self._with_files(path, relative=False), self.folder.resolve())
             path.write_text(json.dumps(document), encoding="utf-8")
             try:
                 return use(path)

@@ -63,7 +63,7 @@ def plot_latency(result: dict[str, Any], *, metric: str = "mean", x: Optional[st
     unit, factor = _axis_unit("time", [y for line in values.values() for y in line])
     for i, (policy, ys) in enumerate(values.items()):
         spread = [run["metrics"]["latency_s"]["ci95"] if metric == "mean" else None for _, run in chosen.lines[policy]]
-        _line(ax, i, policy, chosen.xs(policy), [y / factor for y in ys],
+        _line(ax, i, chosen, policy, [y / factor for y in ys],
               [(e or 0) / factor for e in spread] if any(spread) else None)
     _draw_deadline(ax, chosen, factor)
     ax.set_ylabel(f"{'mean' if metric == 'mean' else metric} latency ({unit})")
@@ -91,7 +91,7 @@ def plot_energy(result: dict[str, Any], *, host: Optional[str] = None, x: Option
         _stacked(ax, list(chosen.lines), {host: [line[0] / factor for line in values.values()]})
     else:
         for i, (policy, ys) in enumerate(values.items()):
-            _line(ax, i, policy, chosen.xs(policy), [y / factor for y in ys])
+            _line(ax, i, chosen, policy, [y / factor for y in ys])
     ax.set_ylabel(f"energy of {host or 'all hosts'} ({unit})")
     return _finish(ax, chosen)
 
@@ -395,12 +395,14 @@ def _finish(ax, chosen: _Chosen):
         chosen.axis.apply(ax, chosen.path or "")
     ax.set_ylim(bottom=0)
     ax.set_title(chosen.title(), fontsize="medium")
-    ax.legend(frameon=False, fontsize="small")
+    beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if chosen.axis is None else {}
+    ax.legend(frameon=False, fontsize="small", **beside)
     return ax
 
 
-def _line(ax, i: int, label: str, xs: list[float], ys: list[float], spread: Optional[list[float]] = None) -> None:
-    ax.errorbar(xs, ys, spread, color=COLOURS[i % len(COLOURS)], marker=_MARKERS[i % len(_MARKERS)], markersize=4,
+def _line(ax, i: int, chosen: "_Chosen", label: str, ys: list[float], spread: Optional[list[float]] = None) -> None:
+    joined = chosen.axis is not None and chosen.axis.words is None  # between words there is nothing
+    ax.errorbar(chosen.xs(label), ys, spread, linestyle="-" if joined else "none", color=COLOURS[i % len(COLOURS)], marker=_MARKERS[i % len(_MARKERS)], markersize=4,
                 linewidth=1.4, capsize=2, label=label)
 
 

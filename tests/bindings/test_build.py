@@ -173,6 +173,11 @@ class ExperimentTest(unittest.TestCase):
             self.assertEqual(sorted(p.name for p in path.parent.iterdir()), ["mine.json", "one_fc.json", "testbed.xml"])
             self.assertEqual(cdisim.Experiment.load(path).run().document, self.made().run().document)
 
+    def test_a_model_of_the_same_name(self):
+        experiment = self.made()
+        experiment["model"].document["name"] = "mine"
+        self.assertEqual(experiment.run().document, self.made().run().document)
+
     def test_mistakes_stand_where_they_are(self):
         experiment = self.made()
         experiment["deadlin"] = "1s"
