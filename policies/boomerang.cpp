@@ -16,10 +16,11 @@
 // State: the buckets of bandwidth and deadline, `buckets` of equal ratio from low to high each; what lies
 // outside counts as the nearest. Actions: of each exit the partitions of which no other computes and sends
 // less. Each of `episodes` requests has a bandwidth and a deadline drawn log-uniformly within the ranges,
-// explores with a probability that falls from 1 to 0.05, and earns the exit's accuracy if it was in time,
-// else nothing; of equals the sooner earns more (see policies/shared/edge_offload.h). A request's decision
-// does not change the next one's situation, so Q is the mean reward (discount 0, rate 1/n). With `network` a
-// network that was trained beforehand decides instead (see policy rl).
+// tries an action, each equally likely (Q-learning need not follow what it learns), and earns the exit's
+// accuracy if it was in time, else loses as much; of equals the sooner earns more (see
+// policies/shared/edge_offload.h). A request's decision does not change the next one's situation, so Q is the
+// mean reward (discount 0, rate 1/n). With `network` a network that was trained beforehand decides instead
+// (see policy rl).
 //
 //     parameter      | type      | default      | meaning
 //     ---------------|-----------|--------------|---------------------------------------------------------
@@ -139,7 +140,7 @@ class Boomerang : public Policy {
     for (int e = 0; e < episodes; ++e) {
       const double bytes_per_s = bandwidths_.draw(random), deadline_s = deadlines_.draw(random);
       const int seen = state(bytes_per_s, deadline_s);
-      const int taken = table_->explore(seen, std::max(0.05, 1 - 1.5 * e / episodes));
+      const int taken = table_->explore(seen, 1);
       const OffloadAction& action = actions_[static_cast<std::size_t>(taken)];
       table_->update(seen, taken, offload_reward(action, action.latency_s(bytes_per_s), deadline_s, bonus),
                      QLearning::kEnd);
