@@ -12,7 +12,7 @@
 // its fastest p; where none is in time, the least accurate at its fastest.
 //
 // Version "drl" has no predictions: it learned from rewards which (i, p) to take. The paper's agent is a deep
-// network; here the default is tabular Q-learning, which needs nothing but some 0.1 s at the start of a run.
+// network; here the default is tabular Q-learning, which needs nothing but 0.2 s at the start of a run.
 // State: the buckets of bandwidth and deadline, `buckets` of equal ratio from low to high each; what lies
 // outside counts as the nearest. Actions: of each exit the partitions of which no other computes and sends
 // less. Each of `episodes` requests has a bandwidth and a deadline drawn log-uniformly within the ranges,
@@ -29,8 +29,8 @@
 //                    |           |              | fastest for the whole deepest exit
 //     network        | string    | ""           | drl: a trained network, as of policy rl; empty: learn at
 //                    |           |              | the start
-//     buckets        | integer   | 64           | drl: of bandwidths, and of deadlines, 1 to 256
-//     episodes       | integer   | 500000       | drl: requests to learn from, from 1
+//     buckets        | integer   | 48           | drl: of bandwidths, and of deadlines, 1 to 256
+//     episodes       | integer   | 1000000      | drl: requests to learn from, from 1
 //     bandwidth_low  | bandwidth | "20kbps"     | drl: bandwidths to learn for (assumed; Edgent's are 50
 //     bandwidth_high | bandwidth | "2Mbps"      |      kbit/s to 2 Mbit/s)
 //     deadline_low   | time      | "100ms"      | drl: deadlines to learn for (assumed; Edgent's are 100 ms
@@ -199,11 +199,11 @@ const bool registered = register_policy(
                      .about = "drl: trained network as of policy rl; empty: learn at the start"},
                     {.name = "buckets",
                      .type = "integer",
-                     .standard = 64,
+                     .standard = 48,
                      .about = "drl: of bandwidths, and of deadlines"},
                     {.name = "episodes",
                      .type = "integer",
-                     .standard = 500000,
+                     .standard = 1000000,
                      .about = "drl: requests to learn from before the run"},
                     {.name = "bandwidth_low",
                      .type = "bandwidth",

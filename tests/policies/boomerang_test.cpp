@@ -157,7 +157,7 @@ TEST_CASE("boomerang: what is learned converges to the search") {
                coarse = agreement({{"buckets", 8}}, 1);
   MESSAGE(
       fmt::format("decided as the search does: {:.1f} % of requests after 20,000 episodes, {:.1f} % after "
-                  "500,000, which take {:.2f} s; {:.1f} % with 8 x 8 buckets",
+                  "1,000,000, which take {:.2f} s; {:.1f} % with 8 x 8 buckets",
                   100 * few, 100 * some, took_s, 100 * coarse));
   CHECK(some >= 0.95);
   CHECK(some > few);
