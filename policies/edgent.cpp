@@ -66,6 +66,7 @@
 
 #include "policies/shared/chain.h"
 #include "policies/shared/change_point.h"
+#include "policies/shared/edge_offload.h"
 #include "policies/shared/hosts.h"
 #include "sim/error.h"
 #include "sim/policy.h"
@@ -142,13 +143,7 @@ Configuration search(const Problem& problem, HostId server, bool argmin) {
 
 // What to do while the routes to the server and back give `bytes_per_s`.
 Configuration most_rewarding(const Problem& now, HostId server, double bytes_per_s) {
-  std::vector<double> bandwidth(now.bandwidth_bytes_per_s.begin(), now.bandwidth_bytes_per_s.end());
-  for (const auto& [from, to] : {std::pair(now.source, server), std::pair(server, now.source)}) {
-    const Route& route = *now.platform.route(from, to);
-    for (std::size_t i = 0; i < route.links.size(); ++i)
-      bandwidth[static_cast<std::size_t>(route.links[i])] =
-          bytes_per_s * (route.weights.empty() ? 1 : route.weights[i]);
-  }
+  const std::vector<double> bandwidth = bandwidths_with(now, server, bytes_per_s);
   Problem problem = now;
   problem.bandwidth_bytes_per_s = bandwidth;
 

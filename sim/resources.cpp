@@ -29,7 +29,8 @@ constexpr std::array kKinds{KindFacts{"experiment", "experiments", ".json"},
                             KindFacts{"latency model", "platforms/latency", ".json"},
                             KindFacts{"device catalogue", "platforms", ".json", "hardware"},
                             KindFacts{"network catalogue", "platforms", ".json", "networks"},
-                            KindFacts{"file of UAV models", "platforms", ".json", "uav_models"}};
+                            KindFacts{"file of UAV models", "platforms", ".json", "uav_models"},
+                            KindFacts{"trained network", "experiments/rl", ".json"}};
 
 const KindFacts& facts(Resource kind) {
   return kKinds[static_cast<std::size_t>(kind)];

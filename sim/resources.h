@@ -8,13 +8,14 @@ namespace cdisim {
 
 /// Kinds of files that are found by name, each in a folder of its own under a root.
 enum class Resource {
-  kExperiment,    ///< experiments/NAME.json
-  kPlatform,      ///< platforms/NAME.xml
-  kModel,         ///< workloads/NAME.json
-  kLatencyModel,  ///< platforms/latency/NAME.json
-  kHardware,      ///< platforms/hardware.json
-  kNetworks,      ///< platforms/networks.json
-  kUavModels,     ///< platforms/uav_models.json
+  kExperiment,      ///< experiments/NAME.json
+  kPlatform,        ///< platforms/NAME.xml
+  kModel,           ///< workloads/NAME.json
+  kLatencyModel,    ///< platforms/latency/NAME.json
+  kHardware,        ///< platforms/hardware.json
+  kNetworks,        ///< platforms/networks.json
+  kUavModels,       ///< platforms/uav_models.json
+  kTrainedNetwork,  ///< experiments/rl/NAME.json
 };
 
 /// Finds a file by name: beside the experiment (`beside`, its folder, and the root that folder stands in),

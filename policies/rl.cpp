@@ -1,0 +1,90 @@
+// rl: exit and partition point of each request, by a network that was trained beforehand.
+//
+// Runs a fully connected network without Python. When a request arrives, the network sees an observation
+// (bandwidth of the route to the server, deadline, queues of device and server, time since the bandwidth
+// changed: those of them that its file names, scaled as it says) and gives each of its actions a number: the
+// value of taking it (DQN) or the logit of its probability (PPO). The first action of the greatest number is
+// taken: an exit and a partition point p as in Edgent, layers before p on the EDGE host, layers from p on on
+// the device (the source); p = 1 is the device alone.
+//
+// What an agent sees and may do, and its reward, are those of the environment EdgeOffload-v0, defined in
+// policies/shared/edge_offload.h; the file's format is in policies/shared/trained_network.h.
+// experiments/rl/export_sb3.py writes it from a model of Stable-Baselines3. A network is for one model only,
+// which it names, and is an error elsewhere.
+//
+//     parameter | type   | default     | meaning
+//     ----------|--------|-------------|---------------------------------------------------------------
+//     network   | string | "boomerang" | experiments/rl/NAME.json, or a path from the current folder
+//     server    | string | ""          | edge host; empty: of the reachable ones of tier edge the fastest
+//               |        |             | for the whole deepest exit
+//
+//     {"name": "rl", "network": "boomerang"}
+//
+// Plan's decision, for the latest request: exit (from 1), partition_point (p).
+//
+// Source: V. Mnih et al., "Human-level control through deep reinforcement learning", Nature 518, 2015 (DQN);
+// J. Schulman et al., "Proximal Policy Optimization Algorithms", arXiv 1707.06347, 2017 (PPO).
+
+#include <utility>
+
+#include "policies/shared/edge_offload.h"
+#include "policies/shared/hosts.h"
+#include "policies/shared/trained_network.h"
+#include "sim/policy.h"
+
+namespace cdisim {
+namespace {
+
+class TrainedPolicy : public Policy {
+ public:
+  explicit TrainedPolicy(const Parameters& parameters)
+      : parameters_(parameters), network_(TrainedNetwork::load(parameters, "network")) {}
+
+  Plan plan(const Problem& problem) override {
+    server_ =
+        fastest_host(problem, deepest_exit(problem), server_candidates(problem, parameters_, {Tier::kEdge}));
+    network_.check(problem);
+    action_ = &network_.act(watcher_.start(problem, server_));
+    return current(problem);
+  }
+
+  std::optional<Plan> replan(const Problem& problem, const Observation& observation) override {
+    const TrainedNetwork::Action* before =
+        std::exchange(action_, &network_.act(watcher_.observe(problem, server_, observation)));
+    if (action_ == before) return std::nullopt;
+    return current(problem);
+  }
+
+ private:
+  Plan current(const Problem& problem) const {
+    return offload_plan(problem, server_, action_->exit, action_->layers_on_server);
+  }
+
+  Parameters parameters_;
+  TrainedNetwork network_;
+  OffloadWatcher watcher_;
+  HostId server_ = 0;
+  const TrainedNetwork::Action* action_ = nullptr;  // of network_
+};
+
+const bool registered =
+    register_policy({.name = "rl",
+                     .title = "exit and partition point by a trained network",
+                     .source = "Mnih et al., DQN, Nature 2015; Schulman et al., PPO, 2017",
+                     .about = "For each request a fully connected network, trained beforehand and read from "
+                              "a file, sees bandwidth, "
+                              "deadline and queues and picks the exit and the partition point between an "
+                              "edge host and the source.",
+                     .parameters = {{.name = "network",
+                                     .type = "string",
+                                     .standard = "boomerang",
+                                     .about = "experiments/rl/NAME.json, or a path from the current folder"},
+                                    {.name = "server",
+                                     .type = "string",
+                                     .standard = "",
+                                     .about = "edge host; empty: the fastest reachable one of tier edge"}},
+                     .watches_arrivals = true},
+                    make<TrainedPolicy>);
+
+}  // namespace
+}  // namespace cdisim
