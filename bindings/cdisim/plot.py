@@ -96,7 +96,8 @@ def plot_energy(result: dict[str, Any], *, host: Optional[str] = None, x: Option
     return _finish(ax, chosen)
 
 
-def plot_timeline(source: Any, *, run: int = 0, repetition: int = 0, start_s: float = 0, end_s: float = math.inf, ax=None):
+def plot_timeline(source: Any, *, run: int = 0, repetition: int = 0, start_s: float = 0,
+                  end_s: float = math.inf, ax=None):
     """What happened when, of one run.
 
     source: a Chrome trace, as `--trace` writes it (its path or its dict): a row per host and link with what it worked on,
@@ -402,8 +403,8 @@ def _finish(ax, chosen: _Chosen):
 
 def _line(ax, i: int, chosen: "_Chosen", label: str, ys: list[float], spread: Optional[list[float]] = None) -> None:
     joined = chosen.axis is not None and chosen.axis.words is None  # between words there is nothing
-    ax.errorbar(chosen.xs(label), ys, spread, linestyle="-" if joined else "none", color=COLOURS[i % len(COLOURS)], marker=_MARKERS[i % len(_MARKERS)], markersize=4,
-                linewidth=1.4, capsize=2, label=label)
+    ax.errorbar(chosen.xs(label), ys, spread, linestyle="-" if joined else "none", color=COLOURS[i % len(COLOURS)],
+                marker=_MARKERS[i % len(_MARKERS)], markersize=4, linewidth=1.4, capsize=2, label=label)
 
 
 def _stacked(ax, labels: list[str], parts: dict[str, list[float]], colours: Optional[dict[str, str]] = None) -> None:

@@ -105,8 +105,8 @@ class PlotTest(unittest.TestCase):
         self.assertClose(lines(ax)["a"], [(0.5, 200), (1, 50), (2, 100)])
 
     def test_requests(self):
-        row = {"run": 0, "repetition": 0, "policy": "a", "source": "pi", "request": 0, "arrival_s": 1, "end_s": 1.6, "latency_s": 0.6,
-               "queue_s": 0.1, "transfer_s": 0.2, "compute_s": 0.3}
+        row = {"run": 0, "repetition": 0, "policy": "a", "source": "pi", "request": 0, "arrival_s": 1, "end_s": 1.6,
+               "latency_s": 0.6, "queue_s": 0.1, "transfer_s": 0.2, "compute_s": 0.3}
         lost = {**row, "arrival_s": 2, "end_s": None, "latency_s": None, "request": 1}
         ax = plot.plot_timeline([row, lost, {**row, "run": 1}, {**row, "repetition": 1}])
         spans = {c.get_label(): [(p.get_x(), p.get_width()) for p in c] for c in ax.containers}
