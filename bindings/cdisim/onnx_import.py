@@ -9,16 +9,21 @@ Besides the standard library only onnx (1.12 or newer) and numpy are needed.
 
 from __future__ import annotations
 
+import os
+import sys
+
+if __name__ == "__main__":
+    # Run as a file, its folder would come first: cdisim/platform.py is not Python's platform.
+    sys.path = [entry for entry in sys.path if os.path.abspath(entry or ".") != os.path.dirname(os.path.abspath(__file__))]
+
 import argparse
 import collections
 import dataclasses
 import json
 import math
-import os
 import pathlib
 import re
 import stat
-import sys
 import tempfile
 import warnings
 from typing import Any, Callable, Iterable, Optional, Sequence
