@@ -44,7 +44,7 @@ class PackageTest(unittest.TestCase):
     def test_python(self):
         code = ("import cdisim, json, pathlib\n"
                 "def first_edge(problem):\n"
-                "    return cdisim.chain_plan(problem.graph, 0, 0, problem.source, problem.reachable('edge')[0])\n"
+                "    return cdisim.chain_plan(problem.graph, 0, 0, problem.source, [*problem.reachable('edge'), problem.source][0])\n"
                 "result = cdisim.run('edgent', policy=['edge_only', first_edge])\n"
                 "print(json.dumps([cdisim.__file__, str(cdisim.find_resource('platform', 'pi3_lan_desktop')),\n"
                 "                  len(result.figures), cdisim.check_policy(first_edge)]))\n")
