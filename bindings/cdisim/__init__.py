@@ -35,7 +35,9 @@ else:
                               kSourceEnd, list_resources, part_costs, plan_edges, plan_memory_bytes, slab, split,
                               split_rows, subtract, tensor_bytes, version, whole)
     from cdisim.contract import check_policy
+    from cdisim.plot import plot_graph as _plot_graph
 
+    LayerGraph.plot = _plot_graph
     try:
         _core.set_program(_program())
     except FileNotFoundError:

@@ -152,6 +152,9 @@ class PlotTest(unittest.TestCase):
         drawn = {c.get_label(): c.get_offsets().tolist() for c in ax.collections if c.get_label()[0] != "_"}
         self.assertEqual(drawn["relu"], [[-0.5, 1], [0.5, 1], [0, 3]])
         self.assertEqual(drawn["add"], [[0, 2]])
+        same = graph.build().plot()  # the C++ type draws itself likewise
+        self.assertEqual([c.get_offsets().tolist() for c in same.collections if c.get_label()[0] != "_"],
+                         list(drawn.values()))
 
 
 if __name__ == "__main__":
