@@ -428,11 +428,18 @@ TEST_CASE("cli: the same bytes whatever the number of jobs") {
 }
 
 TEST_CASE("cli: every table fits the terminal") {
-  for (const std::string& experiment : bundled("experiments", ".json")) {
+#ifdef CDISIM_SANITIZE  // which takes ten times as long and prints the same tables
+  const std::vector<std::string> experiments{"experiments/edgent.json", "experiments/deepthings.json"};
+#else
+  const std::vector<std::string> experiments = bundled("experiments", ".json");
+#endif
+  Arguments check{"check"};
+  for (const std::string& experiment : experiments) {
     INFO(experiment);
     check_width(run_cdisim({experiment}).out);
+    check.push_back(experiment);
   }
-  check_width(run_cdisim({"check", "experiments"}).out);
+  check_width(run_cdisim(check).out);
 }
 
 TEST_CASE("cli: lists and descriptions") {
