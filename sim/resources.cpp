@@ -57,9 +57,10 @@ std::vector<fs::path> roots(const fs::path& beside) {
   const fs::path& program = this_program();
   if (!program.empty()) {
     out.push_back(program.parent_path() / ".." / "share" /
-                  "cdisim");                             // installed, wherever the prefix was moved
-    out.push_back(program.parent_path() / "..");         // build/ of a source tree
-    out.push_back(program.parent_path() / ".." / "..");  // build/sanitize/ of one
+                  "cdisim");                                    // installed, wherever the prefix was moved
+    out.push_back(program.parent_path() / "..");                // build/ of a source tree
+    out.push_back(program.parent_path() / ".." / "..");         // build/sanitize/ of one
+    out.push_back(program.parent_path() / ".." / ".." / "..");  // its tests
   }
   out.emplace_back(CDISIM_DATA_DIR);
   return out;

@@ -5,6 +5,7 @@
 
 #include "sim/metrics.h"
 #include "sim/random.h"
+#include "sim/sweep.h"
 #include "tests/policies/scene.h"
 
 using namespace cdisim;
@@ -156,9 +157,11 @@ TEST_CASE("hadidi_collab_robots: as many frames as the slowest task lets through
   spec.arrivals.clients = 16;
   spec.warmup_s = 20;
   spec.horizon_s = 220;
-  const Json metrics =
-      aggregate({summarise(spec, simulate(spec, policy_facts("hadidi_collab_robots", "test"),
-                                          [] { return policy_of("hadidi_collab_robots", robots_of(10)); }))});
+  const Json metrics = run_in_child([&] {
+    return aggregate({summarise(spec, simulate(spec, policy_facts("hadidi_collab_robots", "test"), [] {
+                                  return policy_of("hadidi_collab_robots", robots_of(10));
+                                }))});
+  });
   // Messages travel while robots compute: not 1 / (C + T) but 1 / C of a half of fc2; 16 of the frames that
   // arrived are still on their way at the end.
   const double rate = 1 / (0.159 * 8192 / 7680);
