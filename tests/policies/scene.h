@@ -74,9 +74,9 @@ inline void add_cameras(Scene& s) {
 /// and, over the platforms, every model: by the numbers of the three.
 inline bool is_drawn(std::size_t policy, std::size_t platform, std::size_t graph) {
 #ifdef CDISIM_SANITIZE
-  constexpr std::size_t kOneIn = 12;
+  constexpr std::size_t kOneIn = 30;
 #else
-  constexpr std::size_t kOneIn = 4;
+  constexpr std::size_t kOneIn = 6;
 #endif
   return (policy + platform + graph) % kOneIn == 0;
 }
