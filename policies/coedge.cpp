@@ -19,13 +19,13 @@
 // The threshold rule: lambda_i is 0 or at least a threshold, else a device fetches rows from beyond its
 // neighbour. The paper's threshold, p rows of the largest padding, holds for rows of the input ("input");
 // deeper layers have fewer rows, so here it is that of the layer that asks for most ("layers"). The programme
-// is solved without the rule, NP-hard with it; while a device is below the threshold the one with the
-// smallest share leaves and it is solved again. Since X and o count for every device that takes part, also
-// where it has hardly any rows, this goes on down to one device, and the best of all rounds that keep the
-// rule, and of each device alone, is taken. So it is for three aggregators: the source, the host of the
-// tail's least energy, the fastest. Where no round keeps the deadline, T is minimised instead. Whole rows:
-// shares are rounded layer by layer. Decides anew when a measured bandwidth has changed. Memory is not looked
-// at.
+// is solved without the rule, NP-hard with it; where a device is below the threshold it is solved again with
+// the threshold as the least share of all, and for the next round the device with the smallest share leaves.
+// Since X and o count for every device that takes part, also where it has hardly any rows, this goes on down
+// to one device, and the best of all rounds that keep the rule, and of each device alone, is taken. So it is
+// for each host as the aggregator (the source, where nothing is gathered). Where no round keeps the deadline,
+// T is minimised instead. Whole rows: shares are rounded layer by layer. Decides anew when a measured
+// bandwidth has changed. Memory is not looked at.
 //
 //     parameter | type    | default  | meaning
 //     ----------|---------|----------|--------------------------------------------------------------------
@@ -42,11 +42,7 @@
 // Workload Partitioning over Heterogeneous Edge Devices", IEEE/ACM ToN 29(2), 2021, doi
 // 10.1109/TNET.2020.3042320. Reconstructed from its abstract and reviews; the text was not at hand.
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -161,9 +157,7 @@ class Cooperation {
   }
 
   // Bytes of a tensor, and how many rows they are.
-  double bytes(LayerId tensor) const {
-    return tensor == kInput ? input_bytes(problem_) : tensor_bytes(problem_.graph, problem_.wire, tensor);
-  }
+  double bytes(LayerId tensor) const { return tensor_bytes(problem_.graph, problem_.wire, tensor); }
   double extent(LayerId tensor) const { return problem_.graph.tensor_shape(tensor)[1]; }
 
   // What the devices need before a stage.
@@ -269,8 +263,8 @@ class Cooperation {
   double fixed_radio_j(const std::vector<Flow>& phase) const {
     std::map<LinkId, double> carried;
     for (const Flow& flow : phase) {
-      for (const LinkId link : problem_.platform.route(flow.from, flow.to)->links)
-        carried[link] += flow.bytes;
+      for (const auto& [link, weight] : links_between(problem_, flow.from, flow.to))
+        carried[link] += flow.bytes * weight;
     }
     std::map<HostId, double> sends_s, receives_s;
     double joule = 0;
@@ -279,7 +273,7 @@ class Cooperation {
       const Radio& receiver = problem_.platform.host(flow.to).radio;
       joule += flow.bytes * (sender.tx_j_per_byte + receiver.rx_j_per_byte);
       double longest_s = 0;
-      for (const LinkId link : problem_.platform.route(flow.from, flow.to)->links) {
+      for (const auto& [link, weight] : links_between(problem_, flow.from, flow.to)) {
         longest_s = std::max(
             longest_s, carried.at(link) / problem_.bandwidth_bytes_per_s[static_cast<std::size_t>(link)]);
       }
@@ -392,12 +386,12 @@ class Cooperation {
       std::map<LinkId, LinearProgram::Row> rows;
       std::map<LinkId, double> latency_s, seconds;
       for (const Flow& flow : phase) {
-        const Route& route = *problem_.platform.route(flow.from, flow.to);
-        for (const LinkId link : route.links) {
+        for (const auto& [link, weight] : links_between(problem_, flow.from, flow.to)) {
           const double bandwidth = problem_.bandwidth_bytes_per_s[static_cast<std::size_t>(link)];
-          latency_s[link] = std::max(latency_s[link], route.latency_s);
-          seconds[link] += flow.bytes / bandwidth;
-          rows[link].terms.emplace_back(static_cast<int>(flow.device), -flow.per_share_bytes / bandwidth);
+          latency_s[link] = std::max(latency_s[link], problem_.platform.route(flow.from, flow.to)->latency_s);
+          seconds[link] += flow.bytes * weight / bandwidth;
+          rows[link].terms.emplace_back(static_cast<int>(flow.device),
+                                        -flow.per_share_bytes * weight / bandwidth);
         }
       }
       if (rows.empty()) continue;
@@ -424,11 +418,9 @@ class Cooperation {
 class CoEdge : public Policy {
  public:
   explicit CoEdge(const Parameters& parameters)
-      : devices_(parameters.integer("devices")),
+      : devices_(chosen_devices(parameters)),
         shares_(parameters.string("shares")),
-        threshold_(parameters.string("threshold")) {
-    if (devices_ < 0) parameters.fail("devices", "valid: 0 (all), 1, 2, ...");
-  }
+        threshold_(parameters.string("threshold")) {}
 
   Plan plan(const Problem& problem) override {
     exit_ = deepest_exit(problem);
@@ -481,10 +473,8 @@ class CoEdge : public Policy {
   }
 
   Plan plan_of(const Problem& problem) const {
-    std::vector<int> every_stage(rows_.stages.size());
-    std::iota(every_stage.begin(), every_stage.end(), 0);
     const HostId aggregator = hosts_[now_.aggregator];
-    Plan plan = row_plan(problem.graph, exit_, rows_, every_stage, {hosts_, now_.shares, aggregator});
+    Plan plan = row_plan(problem.graph, exit_, rows_, every_stage(rows_), {hosts_, now_.shares, aggregator});
     double devices = 0;
     for (std::size_t i = 0; i < hosts_.size(); ++i) {
       if (now_.shares[i] <= 0) continue;
@@ -514,15 +504,11 @@ const bool registered = register_policy(
     {.name = "coedge",
      .title = "rows of every layer by a linear programme, least energy",
      .source = "Zeng et al., CoEdge, IEEE/ACM ToN 2021",
-     .about = "Gives each device a share of the rows of every layer, by a linear programme for the least "
-              "energy of "
-              "all devices under the deadline; a device takes part with at least the rows that its "
-              "neighbours need "
-              "of it. Fully connected layers run on one of them. Decided anew when a bandwidth changes.",
-     .parameters = {{.name = "devices",
-                     .type = "integer",
-                     .standard = 0,
-                     .about = "the source and the next hosts; 0: all"},
+     .about =
+         "Gives each device a share of the rows of every layer, by a linear programme for the least energy "
+         "of all devices under the deadline; a device takes part with at least the rows that its neighbours "
+         "need of it. Fully connected layers run on one of them. Decided anew when a bandwidth changes.",
+     .parameters = {devices_parameter(),
                     {.name = "shares",
                      .type = "string",
                      .standard = "lp",

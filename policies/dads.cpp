@@ -114,7 +114,7 @@ class Surgery {
     for (const LayerId id : layers) {
       costs_.crossing[static_cast<std::size_t>(id)] = tensor_bytes(problem.graph, problem.wire, id) / up;
     }
-    costs_.input_crossing = problem.wire.input_bytes.value_or(problem.graph.input_bytes()) / up;
+    costs_.input_crossing = tensor_bytes(problem.graph, problem.wire, kInput) / up;
     const double result_bytes =
         problem.wire.result_bytes.value_or(tensor_bytes(problem.graph, problem.wire, exit_layer(problem)));
     result_s_ = result_bytes / back;

@@ -122,8 +122,7 @@ class Blocks {
   }
 
   void fetch(std::vector<Transfer>& transfers, LayerId tensor, const Region& part, std::size_t device) const {
-    const double bytes =
-        tensor == kInput ? input_bytes(problem_) : tensor_bytes(problem_.graph, problem_.wire, tensor);
+    const double bytes = tensor_bytes(problem_.graph, problem_.wire, tensor);
     const double all = shape_elements(problem_.graph.tensor_shape(tensor));
     const auto from = [&](HostId host, const Region& rows) {
       if (!empty(rows)) transfers.push_back({host, shares_.hosts[device], bytes * elements(rows) / all});
@@ -135,9 +134,7 @@ class Blocks {
     const std::vector<Range> owned = heights(tensor);
     for (std::size_t j = 0; j < owned.size(); ++j) {
       if (j == device) continue;
-      Region rows = part;
-      rows[1] = {std::max(part[1].begin, owned[j].begin), std::min(part[1].end, owned[j].end)};
-      from(shares_.hosts[j], rows);
+      from(shares_.hosts[j], intersect(part, slab(problem_.graph.tensor_shape(tensor), 1, owned[j])));
     }
   }
 
@@ -152,10 +149,9 @@ class Blocks {
 class DeepSlicing : public Policy {
  public:
   explicit DeepSlicing(const Parameters& parameters)
-      : devices_(parameters.integer("devices")),
+      : devices_(chosen_devices(parameters)),
         equal_(parameters.string("shares") == "equal"),
         block_(parameters.integer("block")) {
-    if (devices_ < 0) parameters.fail("devices", "valid: 0 (all), 1, 2, ...");
     if (block_ < 0) parameters.fail("block", "valid: 0 (the best cut), 1, 2, ...");
   }
 
@@ -169,9 +165,10 @@ class DeepSlicing : public Policy {
   std::optional<Plan> replan(const Problem& problem, const Observation& /*observation*/) override {
     if (std::ranges::equal(seen_, problem.bandwidth_bytes_per_s)) return std::nullopt;
     const std::vector<int> before = begins_;
-    const HostId aggregator = shares_.aggregator;
+    const RowShares shares = shares_;
     decide(problem);
-    if (begins_ == before && shares_.aggregator == aggregator) return std::nullopt;
+    if (begins_ == before && shares_.aggregator == shares.aggregator && shares_.shares == shares.shares)
+      return std::nullopt;
     return plan_of(problem);
   }
 
@@ -239,10 +236,7 @@ const bool registered = register_policy(
          "Cuts the model into blocks and each block into horizontal slices, as high as the devices are fast. "
          "Within a block slices compute their halos, between blocks devices exchange rows: long blocks "
          "synchronise less and compute more. Decided anew when a bandwidth changes.",
-     .parameters = {{.name = "devices",
-                     .type = "integer",
-                     .standard = 0,
-                     .about = "the source and the next hosts; 0: all"},
+     .parameters = {devices_parameter(),
                     {.name = "shares",
                      .type = "string",
                      .standard = "speed",

@@ -11,15 +11,14 @@
 //                  nothing to do takes the first of another's queue, owners by turns, and asks again after
 //                  `poll` where there is none
 //     reuse        (FTP-WST-S) as stealing; tiles with even i + j come first, compute their halos, and leave
-//     at
-//                  the gateway what their neighbours read of them. The others compute nothing that those
-//                  have computed, fetch it from the gateway unless their own device has it, and only
-//                  where some of it is not there yet compute their halos themselves
+//                  at the gateway what their neighbours read of them. The others compute nothing that those
+//                  have computed, fetch it from the gateway unless their own device has it, and only where
+//                  some of it is not there yet compute their halos themselves
 //
 // Layers are counted as in the paper: convolutions and pools. T is the last tensor after at most
 // `fused_layers` of them that is an image of at least rows x columns and all that the others read; a model
-// without, or one that reads several sensors, is computed by the source. Devices are the source and others of
-// tier device that the source and the gateway reach.
+// without, or one that reads several sensors, is computed by the source. Devices are the hosts of tier
+// device that the source and the gateway reach, the source first where it is one.
 //
 //     parameter    | type    | default    | meaning
 //     -------------|---------|------------|-------------------------------------------------------------
@@ -43,7 +42,6 @@
 #include <algorithm>
 
 #include "policies/shared/hosts.h"
-#include "policies/shared/row_shares.h"
 #include "sim/policy.h"
 
 namespace cdisim {
@@ -139,11 +137,8 @@ class DeepThings : public Policy {
 
   // The source first, then those after it, and from the beginning again.
   std::vector<HostId> workers_of(const Problem& problem, HostId gateway) const {
-    const auto linked = [&](HostId from, HostId to) {
-      return from == to || problem.platform.route(from, to) != nullptr;
-    };
     std::vector<HostId> hosts = problem.reachable(Tier::kDevice);
-    std::erase_if(hosts, [&](HostId host) { return !linked(host, gateway) || !linked(gateway, host); });
+    std::erase_if(hosts, [&](HostId host) { return !linked(problem, host, gateway); });
     const auto source = std::ranges::find(hosts, problem.source);
     if (source != hosts.end()) std::ranges::rotate(hosts, source);
     if (devices_ > 0 && hosts.size() > static_cast<std::size_t>(devices_))

@@ -63,6 +63,7 @@
 #include "policies/shared/costs.h"
 #include "policies/shared/hosts.h"
 #include "policies/shared/linear_program.h"
+#include "policies/shared/row_shares.h"
 #include "sim/error.h"
 #include "sim/policy.h"
 #include "sim/region.h"
@@ -138,13 +139,7 @@ std::vector<Group> groups_of(const Problem& problem, LayerId unlimited_from) {
 
 // The source and the reachable hosts that have routes to and from all others taken, ascending.
 std::vector<HostId> participants_of(const Problem& problem) {
-  std::vector<HostId> out{problem.source};
-  for (const HostId host : problem.reachable()) {
-    const auto linked = [&](HostId other) {
-      return problem.platform.route(host, other) != nullptr && problem.platform.route(other, host) != nullptr;
-    };
-    if (host != problem.source && std::ranges::all_of(out, linked)) out.push_back(host);
-  }
+  std::vector<HostId> out = row_hosts(problem, 0, "distprivacy");
   std::ranges::sort(out);
   return out;
 }

@@ -46,12 +46,13 @@
 #include <map>
 #include <numeric>
 #include <optional>
-#include <set>
 #include <sstream>
 #include <utility>
 
+#include "policies/shared/chain.h"
 #include "policies/shared/costs.h"
 #include "policies/shared/hosts.h"
+#include "policies/shared/row_shares.h"
 #include "sim/error.h"
 #include "sim/policy.h"
 
@@ -70,20 +71,6 @@ using Tasks = std::vector<Task>;
 
 int robots_of(const Tasks& tasks) {
   return std::accumulate(tasks.begin(), tasks.end(), 0, [](int n, const Task& t) { return n + t.robots(); });
-}
-
-bool is_elementwise(const Layer& layer) {
-  switch (layer.kind) {
-    case LayerKind::kRelu:
-    case LayerKind::kBatchNorm:
-    case LayerKind::kDropout:
-    case LayerKind::kAffine:
-      return true;
-    case LayerKind::kElementwise:
-      return layer.inputs.size() == 1;
-    default:
-      return false;
-  }
 }
 
 class Assignment {
@@ -228,17 +215,10 @@ class Assignment {
     for (const Piece& piece : pieces(task, helper_)) {
       compute_s = std::max(compute_s, problem_.compute_s(piece) * problem_.slowdown(helper_));
     }
-    std::set<LayerId> read;
-    for (const LayerId id : task.layers) {
-      for (const LayerId input : problem_.graph.layer(id).inputs) {
-        if (!std::ranges::binary_search(task.layers, input)) read.insert(input);
-      }
-    }
     double receive_s = 0;
-    for (const LayerId id : read) {
-      const double bytes =
-          id == kInput ? input_bytes(problem_) : tensor_bytes(problem_.graph, problem_.wire, id);
-      receive_s += problem_.transfer_s(bytes, problem_.source, helper_);
+    for (const LayerId id : read_from_outside(problem_.graph, task.layers)) {
+      receive_s +=
+          problem_.transfer_s(tensor_bytes(problem_.graph, problem_.wire, id), problem_.source, helper_);
     }
     return (compute_s + receive_s) / task.copies;
   }
@@ -271,6 +251,7 @@ class Assignment {
     std::size_t first = fc;
     while (first > 0 && !weighs(layers[first - 1])) --first;
     // Begins where least crosses: whatever is computed with each part must be for the part alone.
+    const std::vector<double> crossing = crossings(problem_, layers).bytes;
     std::size_t begin = fc;
     double least = std::numeric_limits<double>::infinity();
     for (std::size_t i = first; i <= fc; ++i) {
@@ -281,8 +262,8 @@ class Assignment {
           return std::ranges::binary_search(with_parts, reader);
         });
       });
-      if (!for_parts || crossing_bytes(layers, i) > least) continue;
-      least = crossing_bytes(layers, i);
+      if (!for_parts || crossing[i] > least) continue;
+      least = crossing[i];
       begin = i;
     }
     std::size_t end = fc + 1;
@@ -296,18 +277,6 @@ class Assignment {
     out.push_back({{at(begin), at(end)}, 1, 2});
     if (end < layers.size()) out.push_back({{at(end), layers.end()}});
     return out;
-  }
-
-  // From the first k of these layers to the rest.
-  double crossing_bytes(const std::vector<LayerId>& layers, std::size_t k) const {
-    double bytes = 0;
-    for (std::size_t i = 0; i < k; ++i) {
-      const auto readers = problem_.graph.consumers(layers[i]);
-      const bool crosses = std::any_of(layers.begin() + static_cast<std::ptrdiff_t>(k), layers.end(),
-                                       [&](LayerId id) { return std::ranges::binary_search(readers, id); });
-      if (crosses) bytes += tensor_bytes(problem_.graph, problem_.wire, layers[i]);
-    }
-    return bytes;
   }
 
   const Problem& problem_;
@@ -356,10 +325,8 @@ class HadidiCollabRobots : public Policy {
     std::vector<HostId> out{problem.source};
     for (const HostId host : problem.reachable(Tier::kDevice)) {
       if (robots_ > 0 && static_cast<int>(out.size()) == robots_) break;
-      const bool meets_all = std::ranges::all_of(out, [&](HostId other) {
-        return problem.platform.route(host, other) != nullptr &&
-               problem.platform.route(other, host) != nullptr;
-      });
+      const bool meets_all =
+          std::ranges::all_of(out, [&](HostId other) { return linked(problem, host, other); });
       if (host != problem.source && meets_all && is_reachable(problem, observation, host))
         out.push_back(host);
     }

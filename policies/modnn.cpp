@@ -21,7 +21,7 @@
 //
 //     parameter   | type    | default      | meaning
 //     ------------|---------|--------------|--------------------------------------------------------------
-//     workers     | integer | 0            | that compute: the owner, then others of tier device; 0: all
+//     workers     | integer | 0            | that compute: the owner, the source, then others; 0: all
 //     owner       | string  | ""           | the group owner's host; "": the source
 //     owner_works | string  | "yes"        | "yes" or "no": whether it is one of the workers
 //     layers      | integer | 0            | how many of the layers that divide, from the first; 0: all
@@ -45,8 +45,8 @@
 #include <optional>
 #include <string>
 
+#include "policies/shared/costs.h"
 #include "policies/shared/hosts.h"
-#include "policies/shared/row_shares.h"
 #include "sim/error.h"
 #include "sim/policy.h"
 
@@ -61,21 +61,6 @@ struct Unit {
   bool divides() const { return image || features; }
 };
 
-// Whether a row or column of the output reads no more than that of the input.
-bool works_in_place(LayerKind kind) {
-  switch (kind) {
-    case LayerKind::kRelu:
-    case LayerKind::kLrn:
-    case LayerKind::kBatchNorm:
-    case LayerKind::kAffine:
-    case LayerKind::kDropout:
-    case LayerKind::kElementwise:
-      return true;
-    default:
-      return false;
-  }
-}
-
 // A layer that works in place goes with the one before it where it is the only reader.
 std::vector<Unit> units_of(const Problem& problem, int exit) {
   const LayerGraph& graph = problem.graph;
@@ -85,8 +70,9 @@ std::vector<Unit> units_of(const Problem& problem, int exit) {
     const Layer& layer = graph.layer(id);
     const LayerId input = layer.inputs.front();
     std::size_t& unit = unit_of[static_cast<std::size_t>(id)];
-    if (layer.inputs.size() == 1 && input != kInput && works_in_place(layer.kind) &&
-        graph.consumers(input).size() == 1 && graph.layer(input).output_shape == layer.output_shape) {
+    const bool in_place = is_elementwise(layer) || layer.kind == LayerKind::kLrn;
+    if (in_place && input != kInput && graph.consumers(input).size() == 1 &&
+        graph.layer(input).output_shape == layer.output_shape) {
       unit = unit_of[static_cast<std::size_t>(input)];
     } else {
       unit = units.size();
@@ -182,7 +168,7 @@ class Modnn : public Policy {
 
     plan.decision = {{"workers", static_cast<double>(workers.size())},
                      {"layers", divided},
-                     {"moved_bytes", moved_bytes(problem, plan)}};
+                     {"moved_bytes", bytes_between_hosts(problem, plan)}};
     return plan;
   }
 
@@ -191,12 +177,9 @@ class Modnn : public Policy {
     std::vector<HostId> out, others = problem.reachable(Tier::kDevice);
     if (owner_works_) out.push_back(owner);
     std::ranges::stable_partition(others, [&](HostId host) { return host == problem.source; });
-    const auto joined = [&](HostId a, HostId b) {
-      return a == b || (problem.platform.route(a, b) != nullptr && problem.platform.route(b, a) != nullptr);
-    };
     for (const HostId host : others) {
-      if (host == owner || !joined(host, owner)) continue;
-      const bool near = std::ranges::all_of(out, [&](HostId other) { return joined(host, other); });
+      if (host == owner || !linked(problem, host, owner)) continue;
+      const bool near = std::ranges::all_of(out, [&](HostId other) { return linked(problem, host, other); });
       if (near || exchange_ != "halo") out.push_back(host);
     }
     if (out.empty() || static_cast<int>(out.size()) < workers_) {
@@ -274,16 +257,6 @@ class Modnn : public Policy {
     std::ranges::sort(layers);
   }
 
-  static double moved_bytes(const Problem& problem, const Plan& plan) {
-    const auto host_of = [&](int end) {
-      return end == kSourceEnd ? problem.source : plan.pieces[static_cast<std::size_t>(end)].host;
-    };
-    double sum = 0;
-    for (const PlanEdge& edge : plan_edges(problem.graph, problem.wire, plan))
-      sum += host_of(edge.from) == host_of(edge.to) ? 0 : edge.bytes;
-    return sum;
-  }
-
   Parameters parameters_;
   int workers_, layers_;
   bool owner_works_, grid_, equal_;
@@ -301,7 +274,7 @@ const bool registered = register_policy(
      .parameters = {{.name = "workers",
                      .type = "integer",
                      .standard = 0,
-                     .about = "that compute: the owner, then others of tier device; 0: all"},
+                     .about = "that compute: the owner, the source, then others of tier device; 0: all"},
                     {.name = "owner",
                      .type = "string",
                      .standard = "",

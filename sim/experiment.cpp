@@ -66,12 +66,7 @@ std::vector<HostId> read_sources(const std::optional<JsonReader>& reader, const 
   } else if (reader->json().is_array()) {
     for (const JsonReader& name : reader->elements()) by_name(name);
   } else if (reader->string().starts_with("tier:")) {
-    const std::string tier = reader->string().substr(5);
-    const std::vector<std::string> tiers{"device", "edge", "cloud", "uav"};
-    const auto found = std::find(tiers.begin(), tiers.end(), tier);
-    if (found == tiers.end())
-      throw InputError(reader->place(), fmt::format("\"{}\" is no tier{}", tier, valid_choices(tier, tiers)));
-    of_tier(static_cast<Tier>(found - tiers.begin()));
+    of_tier(tier_of(reader->string().substr(5), reader->place()));
   } else {
     by_name(*reader);
   }

@@ -724,6 +724,32 @@ std::string_view layer_kind_name(LayerKind kind) {
   return layer_kind_names()[static_cast<std::size_t>(kind)];
 }
 
+bool has_windows(LayerKind kind) {
+  switch (kind) {
+    case LayerKind::kConv:
+    case LayerKind::kDepthwiseConv:
+    case LayerKind::kConvTranspose:
+    case LayerKind::kMaxPool:
+    case LayerKind::kAvgPool:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool is_elementwise(const Layer& layer) {
+  switch (layer.kind) {
+    case LayerKind::kRelu:
+    case LayerKind::kElementwise:
+    case LayerKind::kBatchNorm:
+    case LayerKind::kAffine:
+    case LayerKind::kDropout:
+      return layer.inputs.size() == 1;
+    default:
+      return false;
+  }
+}
+
 double shape_elements(const Shape& shape) {
   return std::accumulate(shape.begin(), shape.end(), 1.0, std::multiplies<>());
 }

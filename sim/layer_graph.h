@@ -52,6 +52,8 @@ inline constexpr int kLayerKinds = 29;
 /// The names in the enum's order: the choices for JsonReader::choice().
 const std::vector<std::string>& layer_kind_names();
 std::string_view layer_kind_name(LayerKind kind);
+/// Whether layers of this kind slide windows over an image: convolutions and pools.
+bool has_windows(LayerKind kind);
 
 /// [elements], [tokens, features], [channels, height, width], or up to six dimensions; never a batch
 /// dimension. Each within 1 to 10^6, their product at most 10^12.
@@ -123,6 +125,8 @@ struct Layer {
   double output_bytes = 0;  ///< output tensor of one input at its own output_bits or the graph's precision
   double state_bytes = 0;   ///< kept between calls for one input: keys and values in an attention's cache
 };
+/// Whether each element of the output follows from the same element of the only input.
+bool is_elementwise(const Layer& layer);
 
 /// What computing a layer, or a part of its output, takes for one input.
 struct LayerCosts {

@@ -107,10 +107,6 @@ void keep_parts(Plan& plan) {
   for (auto& [piece, parts] : plan.stealing->alone) keep(plan.pieces[static_cast<std::size_t>(piece)], parts);
 }
 
-bool is_stealable(const Plan& plan, int piece) {
-  return plan.stealing && std::ranges::binary_search(plan.stealing->pieces, piece);
-}
-
 // What hosts may come to compute: the pieces of the plan, those that may be stolen on each worker, either
 // way.
 std::vector<Piece> possible_pieces(const Plan& plan) {
@@ -225,9 +221,7 @@ std::vector<PlanEdge> connect(const LayerGraph& graph, const WireFormat& wire, c
     return part == all ? bytes : bytes * part / all;
   };
   const auto bytes_of = [&](LayerId tensor, double part) {
-    const double bytes =
-        tensor == kInput ? wire.input_bytes.value_or(graph.input_bytes()) : tensor_bytes(graph, wire, tensor);
-    return share_of(bytes, part, shape_elements(graph.tensor_shape(tensor)));
+    return share_of(tensor_bytes(graph, wire, tensor), part, shape_elements(graph.tensor_shape(tensor)));
   };
   std::map<std::pair<int, int>, double> bytes;  // by (to, from)
   // Relays first, behind those of parts whoever computes the rest.
@@ -375,6 +369,10 @@ Piece fused_piece(const LayerGraph& graph, std::span<const LayerId> layers, cons
   return piece;
 }
 
+bool is_stealable(const Plan& plan, int piece) {
+  return plan.stealing && std::ranges::binary_search(plan.stealing->pieces, piece);
+}
+
 Plan alone_plan(const Plan& plan) {
   Plan out = plan;
   if (!out.stealing) return out;
@@ -387,9 +385,10 @@ Plan alone_plan(const Plan& plan) {
   return out;
 }
 
-double tensor_bytes(const LayerGraph& graph, const WireFormat& wire, LayerId layer) {
-  return wire.bytes_per_element ? graph.output_elements(layer) * *wire.bytes_per_element
-                                : graph.layer(layer).output_bytes;
+double tensor_bytes(const LayerGraph& graph, const WireFormat& wire, LayerId tensor) {
+  if (tensor == kInput) return wire.input_bytes.value_or(graph.input_bytes());
+  return wire.bytes_per_element ? graph.output_elements(tensor) * *wire.bytes_per_element
+                                : graph.layer(tensor).output_bytes;
 }
 
 std::vector<bool> computed_layers(const LayerGraph& graph, const Plan& plan) {
@@ -521,17 +520,7 @@ std::map<HostId, double> held_bytes(const LayerGraph& graph, const Plan& plan, d
 // Whether a layer may write over its input: it takes element by element what nobody else reads.
 bool works_in_place(const LayerGraph& graph, LayerId id) {
   const Layer& layer = graph.layer(id);
-  switch (layer.kind) {
-    case LayerKind::kRelu:
-    case LayerKind::kElementwise:
-    case LayerKind::kBatchNorm:
-    case LayerKind::kAffine:
-    case LayerKind::kDropout:
-      return layer.inputs.size() == 1 && layer.inputs[0] != kInput &&
-             graph.consumers(layer.inputs[0]).size() == 1;
-    default:
-      return false;
-  }
+  return is_elementwise(layer) && layer.inputs[0] != kInput && graph.consumers(layer.inputs[0]).size() == 1;
 }
 
 }  // namespace

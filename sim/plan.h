@@ -24,8 +24,8 @@ struct WireFormat {
   std::map<LayerId, HostId> sensors = {};
 };
 
-/// Bytes on the wire of a layer's output on its way to another layer, before any transform.
-double tensor_bytes(const LayerGraph& graph, const WireFormat& wire, LayerId layer);
+/// Bytes on the wire of a tensor, kInput among them, on its way to a layer, before any transform.
+double tensor_bytes(const LayerGraph& graph, const WireFormat& wire, LayerId tensor);
 
 /// What happens to a tensor between two hosts (compression): bytes on the wire = bytes * ratio.
 struct Transform {
@@ -132,6 +132,9 @@ Plan surviving(const LayerGraph& graph, const Plan& plan, const std::vector<bool
 /// The piece of fused tiles that gives `outputs` of some of `layers`: see fuse().
 Piece fused_piece(const LayerGraph& graph, std::span<const LayerId> layers, const Parts& outputs,
                   HostId host);
+
+/// Whether a piece is one of those that may be stolen.
+bool is_stealable(const Plan& plan, int piece);
 
 /// The plan in which the pieces that may compute alone do so, whoever takes them.
 Plan alone_plan(const Plan& plan);

@@ -125,6 +125,13 @@ std::string_view tier_name(Tier tier) {
   return "";
 }
 
+Tier tier_of(const std::string& name, const std::string& place) {
+  const auto found = std::ranges::find(kTiers, name);
+  if (found == kTiers.end())
+    throw InputError(place, fmt::format("\"{}\" is no tier{}", name, valid_choices(name, kTiers)));
+  return static_cast<Tier>(found - kTiers.begin());
+}
+
 /// Walks one XML document; every check that SimGrid would answer with an abort is made here.
 class PlatformReader {
  public:

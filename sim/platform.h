@@ -19,6 +19,8 @@ using LinkId = int;  ///< index into Platform::links()
 
 enum class Tier { kDevice, kEdge, kCloud, kUav };  ///< "device", "edge", "cloud", "uav"
 std::string_view tier_name(Tier tier);
+/// @throws InputError at `place` where there is no such tier.
+Tier tier_of(const std::string& name, const std::string& place);
 
 /// How a host's processor serves computations: first come, first served, one per core; the same with equal
 /// pieces of work gathered into batches; or all at once, sharing the cores equally.

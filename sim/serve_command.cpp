@@ -28,7 +28,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <list>
-#include <memory>
 #include <system_error>
 #include <thread>
 
@@ -100,7 +99,7 @@ Json answer_to(const Json& request, const Connection& connection, int desk) {
 }
 
 // The child's whole life.
-int run_child(Connection connection, int desk) {
+int run_child(Connection connection, int desk) noexcept {  // what escapes must not unwind the server
   const std::optional<std::string> text = connection.receive();
   if (!text) return 0;
   Json answer;
@@ -111,7 +110,7 @@ int run_child(Connection connection, int desk) {
   } catch (const std::exception& e) {
     answer = {{"error", e.what()}, {"input", false}};
   }
-  connection.send(answer.dump());
+  connection.send(answer.dump(-1, ' ', false, Json::error_handler_t::replace));
   return 0;
 }
 

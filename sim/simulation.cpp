@@ -338,7 +338,7 @@ class Simulation {
       Activity piece;
       piece.piece = static_cast<int>(p);
       piece.host = plan.pieces[p].host;
-      if (!plan.pieces[p].layers.empty() && !may_steal(plan, p))
+      if (!plan.pieces[p].layers.empty() && !is_stealable(plan, static_cast<int>(p)))
         piece.seconds = piece_seconds(plan.pieces[p]);
       piece.reserved = plan.pieces[p].share.has_value();
       if (weights_.tracks(piece.host)) piece.weights = plan.pieces[p].layers;
@@ -348,10 +348,11 @@ class Simulation {
     if (plan.stealing) add_queues(stolen);
     // An edge becomes encode -> transfer -> decode, or nothing where both ends are on one host.
     for (const PlanEdge& edge : plan_edges(*spec_.graph, spec_.wire, plan)) {
-      if (stolen.queue_of.contains(edge.from) || stolen.queue_of.contains(edge.to)) {
-        add_stolen_edge(stolen, edge);
+      if (stolen.queue_of.contains(edge.to)) {
+        add_stolen_input(stolen, edge);
         continue;
       }
+      const bool by_taker = stolen.queue_of.contains(edge.from);
       const HostId from =
           edge.from == kSourceEnd ? home : plan.pieces[static_cast<std::size_t>(edge.from)].host;
       const HostId to = edge.to == kSourceEnd ? home : plan.pieces[static_cast<std::size_t>(edge.to)].host;
@@ -377,13 +378,17 @@ class Simulation {
         activity.seconds = coding_seconds(host, flop);
         if (flop > 0) append(std::move(activity));
       };
-      if (from != to) {
+      if (from != to || by_taker) {
         coding(from, edge.transform.encode_flop);
         Activity transfer;
         transfer.kind = Activity::Kind::kTransfer;
-        transfer.piece = edge.to == kSourceEnd ? edge.from : edge.to;
-        transfer.route = platform().route(from, to);
-        transfer.from = from;
+        transfer.piece = edge.to == kSourceEnd || by_taker ? edge.from : edge.to;
+        if (by_taker) {
+          transfer.from_piece = edge.from;
+        } else {
+          transfer.route = platform().route(from, to);
+          transfer.from = from;
+        }
         transfer.to = to;
         transfer.bytes = edge.bytes;
         append(std::move(transfer));
@@ -403,10 +408,6 @@ class Simulation {
       if (activities[i].waits_for == 0 && !idle) out.roots.push_back(static_cast<int>(i));
     }
     return out;
-  }
-
-  static bool may_steal(const Plan& plan, std::size_t piece) {
-    return plan.stealing && std::ranges::binary_search(plan.stealing->pieces, static_cast<int>(piece));
   }
 
   // A body in the making whose pieces may be stolen.
@@ -490,39 +491,19 @@ class Simulation {
     return found->second;
   }
 
-  void add_stolen_edge(Stolen& stolen, const PlanEdge& edge) {
+  // What the wait in the queue waits for, and what follows it.
+  void add_stolen_input(Stolen& stolen, const PlanEdge& edge) {
     std::vector<Activity>& activities = stolen.body.activities;
     const Stealing& stealing = *stolen.plan.stealing;
-    if (!stolen.queue_of.contains(edge.to)) {
-      Activity transfer;
-      transfer.kind = Activity::Kind::kTransfer;
-      transfer.piece = transfer.from_piece = edge.from;
-      transfer.to =
-          edge.to == kSourceEnd ? stolen.home : stolen.plan.pieces[static_cast<std::size_t>(edge.to)].host;
-      transfer.bytes = edge.bytes;
-      const int index = static_cast<int>(activities.size());
-      activities.push_back(std::move(transfer));
-      link(activities, edge.from, index);
-      for (const int gate : edge.after) {
-        if (gate != edge.from) link(activities, gate, index);
-      }
-      if (edge.to == kSourceEnd) {
-        activities.back().successors.push_back(kEnd);
-        ++stolen.body.results;
-      } else {
-        link(activities, index, edge.to);
-      }
-      return;
-    }
     const int queue = stolen.queue_of.at(edge.to);
     const int fetch = add_fetch(stolen, edge);
     activities[static_cast<std::size_t>(queue)].successors.push_back(fetch);
     for (const int gate : edge.after) {
       if (gate != edge.from) link(activities, gate, queue);
     }
-    int there = edge.from;
-    if (stolen.queue_of.contains(edge.from) && stealing.store) there = deposit(stolen, edge.from);
-    if (stolen.queue_of.contains(edge.from) && stealing.alone.contains(edge.to)) {
+    const bool by_taker = stolen.queue_of.contains(edge.from);
+    const int there = by_taker && stealing.store ? deposit(stolen, edge.from) : edge.from;
+    if (by_taker && stealing.alone.contains(edge.to)) {
       activities[static_cast<std::size_t>(queue)].needs.emplace_back(edge.from, there);
     } else {
       link(activities, there, queue);
@@ -1001,13 +982,17 @@ class Simulation {
         }
       }
     }
-    // What else a lost request has under way still comes back here.
+    // A worker that has left its deposit, or that waits for nothing more of a lost request, seeks again:
+    // last, for what it then takes may end what this belongs to.
+    std::optional<HostId> leaves;
+    if (activity.deposit) leaves = taker(running, activity.from_piece);
     if (running.lost && activity.to_piece != kFixed &&
         --running.waits_for[static_cast<std::size_t>(activity.to_piece)] == 0) {
-      leave(taker(running, activity.to_piece));
+      leaves = taker(running, activity.to_piece);
     }
-    if (activity.deposit) leave(taker(running, activity.from_piece));
+    // What else a lost request has under way still comes back here.
     free_if_done(c.tag.request, running);
+    if (leaves) leave(*leaves);
   }
 
   void free_if_done(std::uint64_t attempt, Running& running) {

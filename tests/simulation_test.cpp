@@ -2161,6 +2161,15 @@ TEST_CASE("simulation: a host that fails loses what it has stolen, and serves ag
   const Trace u = run(link);
   CHECK(u.requests[0].state == RequestState::kLost);
   CHECK(latency(u, 1) == exactly(0.4));
+  // The thief that then drops all that is left of the lost request ends it: what comes later is not confused
+  // with it. The server alone, 0.494 s a request, the second one behind the first: 1.01 to 1.988, and 0.01.
+  Case alone(pencil(), one_layer(), kDevice, five_tiles({kServer}));
+  alone.arrive({0, 1, 1.01});
+  alone.spec.changes = link.spec.changes;
+  const Trace v = run(alone);
+  CHECK(v.requests[0].state == RequestState::kLost);
+  CHECK(latency(v, 1) == exactly(0.504));
+  CHECK(latency(v, 2) == exactly(0.988));
   // With a retry the request starts again; nothing of the first try is computed in the second.
   c.spec.retries = 1;
   c.arrive({0});

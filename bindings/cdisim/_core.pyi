@@ -281,6 +281,9 @@ class Host:
     @property
     def tier(self) -> str: ...
 
+    @property
+    def wifi_rate(self) -> typing.Any: ...
+
 class Link:
 
     def __repr__(self) -> str: ...
@@ -298,6 +301,9 @@ class Link:
     def price_usd_per_byte(self) -> typing.Any: ...
 
     @property
+    def rates_bytes_per_s(self) -> typing.Any: ...
+
+    @property
     def sharing(self) -> str: ...
 
 class Route:
@@ -307,6 +313,12 @@ class Route:
 
     @property
     def links(self) -> typing.Any: ...
+
+    @property
+    def relays(self) -> typing.Any: ...
+
+    @property
+    def weights(self) -> typing.Any: ...
 
 class Platform:
 

@@ -10,7 +10,7 @@ from cdisim.policy import python_policy
 
 def check_policy(policy: Any, *, platforms: Optional[Iterable[Any]] = None, models: Optional[Iterable[Any]] = None,
                  **parameters: Any) -> int:
-    """Makes plans for the devices of platforms and models (paths; by default all bundled platforms and the models
+    """Makes plans for the first device of each platform, where it has one, and each model (paths; by default all bundled platforms and the models
     lenet, alexnet and resnet18) and returns how many. A policy may raise InputError that names the platform's file.
 
     parameters: of the policy, in SI units; defaults must be numbers or texts where they are left out.

@@ -10,9 +10,7 @@ from cdisim.errors import InputError
 from cdisim.graph import LayerGraphBuilder
 from cdisim.platform import PlatformBuilder
 
-_BUILT = {"platform": ".xml", "model": ".json"}
-_NAMED = {"platform": ("platforms", ".xml"), "model": ("workloads", ".json"),
-          "latency_model": ("platforms/latency", ".json")}
+_NAMED = ("platform", "model", "latency_model")
 
 
 class Experiment(dict):
@@ -84,9 +82,10 @@ class Experiment(dict):
     def _with_files(self, own: pathlib.Path, relative: bool) -> dict[str, Any]:
         """The document, in which names stand for what has been made in Python and is now beside its own file."""
         document = dict(self)
-        for key, extension in _BUILT.items():
+        for key in ("platform", "model"):
             built = self.get(key)
             if isinstance(built, (PlatformBuilder, LayerGraphBuilder)):
+                extension = files.KINDS[key][1]
                 path = own.parent / f"{built.name}{extension}"
                 if path == own:
                     path = own.parent / f"{built.name}_{key}{extension}"
@@ -116,7 +115,7 @@ def _absolute(value: Any, folder: pathlib.Path, key: str = "") -> Any:
     if isinstance(value, str):
         places = []
         if key in _NAMED and not pathlib.PurePath(value).suffix:
-            kind, extension = _NAMED[key]
+            kind, extension = files.KINDS[key]
             places = [root / sub / f"{value}{extension}" for root in (folder, folder.parent) for sub in ("", kind)]
         elif key in _NAMED or key in ("file", "history", "trace"):
             places = [folder / value]

@@ -13,7 +13,8 @@ from cdisim.program import program
 
 Path = Union[str, "os.PathLike[str]"]
 
-_KINDS = {"experiment": ("experiments", ".json"), "platform": ("platforms", ".xml"), "model": ("workloads", ".json")}
+KINDS = {"experiment": ("experiments", ".json"), "platform": ("platforms", ".xml"), "model": ("workloads", ".json"),
+         "latency_model": ("platforms/latency", ".json")}
 
 
 def find(kind: str, name: Path) -> pathlib.Path:
@@ -24,7 +25,7 @@ def find(kind: str, name: Path) -> pathlib.Path:
         if path.is_file():
             return path
         raise InputError(f'"{path}": no such file')
-    folder, extension = _KINDS[kind]
+    folder, extension = KINDS[kind]
     names = []
     for root in _roots():
         for place in (root, root / folder):

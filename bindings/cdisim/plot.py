@@ -20,12 +20,13 @@ _STATUS = {"reproduced": COLOURS[2], "deviates": COLOURS[1], "unchecked": COLOUR
 
 # As sim/units.cpp has them; SI units of the axes' dimensions.
 _UNITS = {
-    "time": {"s": 1, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60, "h": 3600},
+    "time": {"s": 1, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "m": 60, "min": 60, "h": 3600, "d": 86400},
     "bandwidth": {"bps": 0.125, "kbps": 125, "Mbps": 125e3, "Gbps": 125e6, "Bps": 1, "kBps": 1e3, "MBps": 1e6,
-                  "GBps": 1e9},
-    "data": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3},
-    "power": {"W": 1, "mW": 1e-3},
-    "energy": {"J": 1, "mJ": 1e-3, "kJ": 1e3, "Wh": 3600},
+                  "GBps": 1e9, "KiBps": 1024, "MiBps": 1024**2, "GiBps": 1024**3},
+    "data": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3,
+             "b": 0.125, "kb": 125, "Mb": 125e3},
+    "power": {"W": 1, "mW": 1e-3, "kW": 1e3},
+    "energy": {"J": 1, "mJ": 1e-3, "kJ": 1e3, "Wh": 3600, "kWh": 3.6e6},
     "frequency": {"Hz": 1, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9},
 }
 _AXES = {  # what an axis may show of a dimension, ascending
@@ -66,7 +67,7 @@ def plot_latency(result: dict[str, Any], *, metric: str = "mean", x: Optional[st
         _line(ax, i, chosen, policy, [y / factor for y in ys],
               [(e or 0) / factor for e in spread] if any(spread) else None)
     _draw_deadline(ax, chosen, factor)
-    ax.set_ylabel(f"{'mean' if metric == 'mean' else metric} latency ({unit})")
+    ax.set_ylabel(f"{metric} latency ({unit})")
     return _finish(ax, chosen)
 
 

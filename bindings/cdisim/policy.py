@@ -15,7 +15,7 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional, Sequence, Union
 
-_TYPES = {bool: None, int: "integer", float: "number", str: "string"}
+_TYPES = {int: "integer", float: "number", str: "string"}
 _FLAGS = ("watches_arrivals", "watches_bandwidth", "watches_platform", "watches_load", "watches_weights",
           "knows_arrivals", "knows_mobility")
 

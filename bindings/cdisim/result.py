@@ -2,7 +2,7 @@
 
 import csv
 import io
-from typing import Any, Optional
+from typing import Any, Iterable, Optional
 
 _INTEGERS = ("run", "repetition", "request", "exit")
 _TEXTS = ("policy", "source", "state")
@@ -12,7 +12,8 @@ class Result:
     """What an experiment gave: the document of results.json and the rows of requests.csv.
 
     document: results.json as a dict.
-    runs: list of {"policy", "params", "point", "plan", "metrics"}, or "error" in place of the last two.
+    runs: list of {"policy", "params", "point", "plan", "metrics"}; a failed one has "error" in place of plan and metrics,
+        and no params where its first repetition failed.
     figures: list of the published figures beside the simulated ones.
     """
 
@@ -83,13 +84,11 @@ class Result:
             return pandas.DataFrame([_flat(figure) for figure in self.figures])
         if what != "runs":
             raise ValueError(f'"{what}" is none of "runs", "figures", "requests"')
-        paths = {path for entry in self.runs for path in entry["point"]}
-        last = [path.rsplit("/", 1)[-1] for path in paths]
-        columns = {path: path if last.count(word) > 1 else word for path, word in zip(paths, last)}
+        names = columns({path for entry in self.runs for path in entry["point"]})
         rows = []
         for entry in self.runs:
             row = {"policy": entry["policy"]}
-            row.update({columns[path]: value for path, value in entry["point"].items()})
+            row.update({names[path]: value for path, value in entry["point"].items()})
             row.update(_flat(entry.get("metrics", {})))
             row.update(_flat(entry.get("params", {}), "params."))
             row.update(_flat(entry.get("plan", {}).get("decision", {}), "decision."))
@@ -121,6 +120,13 @@ class Result:
         from cdisim import plot
 
         return plot.plot_published(self.document, figure, **options)
+
+
+def columns(paths: Iterable[str]) -> dict[str, str]:
+    """For each sweep path its last word, the whole path where two end alike."""
+    paths = list(paths)
+    last = [path.rsplit("/", 1)[-1] for path in paths]
+    return {path: path if last.count(word) > 1 else word for path, word in zip(paths, last)}
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

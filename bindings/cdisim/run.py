@@ -7,6 +7,7 @@ import selectors
 import sys
 from typing import Any, Callable, Optional, Union
 
+import cdisim.experiment as experiment_module
 from cdisim import server
 from cdisim.errors import InputError, SimulationError
 from cdisim.policy import PythonPolicy, python_policy, registered_policies
@@ -32,6 +33,8 @@ def run(experiment: Experiment, *, policy=None, vary: Optional[dict[str, list]] 
     Raises InputError where the input is wrong (when only some runs fail, their entries in Result.runs have an
     "error"), SimulationError where the program fails or dies, and whatever a Python policy raises. Ctrl-C ends it.
     """
+    if isinstance(experiment, experiment_module.Experiment):  # it knows its folder and what was made in Python
+        return experiment.run(policy=policy, vary=vary, seed=seed, jobs=jobs, progress=progress, requests=requests)
     request = _request(experiment, seed, jobs, bool(progress), requests)
     python = {made.name: made for made in registered_policies()}
     if policy is not None:
@@ -39,7 +42,7 @@ def run(experiment: Experiment, *, policy=None, vary: Optional[dict[str, list]] 
     if vary is not None:
         request["vary"] = vary
     request["external"] = [made.facts() for made in python.values()]
-    show = progress if callable(progress) else _show_progress
+    show = progress if callable(progress) else show_progress
     with contextlib.ExitStack() as stack:
         connection, desk = server.start_run(json.dumps(request).encode())
         stack.callback(connection.close)
@@ -72,8 +75,7 @@ def _request(experiment: Experiment, seed, jobs, progress: bool, requests: bool)
     """The request as serve_command.cpp describes it."""
     if not isinstance(experiment, dict):
         experiment = os.fspath(experiment)
-    request = {"experiment": experiment, "folder": os.getcwd(), "progress": progress, "requests": requests,
-               "external": []}
+    request = {"experiment": experiment, "folder": os.getcwd(), "progress": progress, "requests": requests}
     if "CDISIM_PATH" in os.environ:
         request["path"] = os.environ["CDISIM_PATH"]
     if seed is not None:
@@ -112,5 +114,5 @@ def _received(connection: server.Connection) -> list[bytes]:
         raise SimulationError("the cdisim program has ended") from None
 
 
-def _show_progress(done: int, total: int) -> None:
-    print(f"\rcdisim: {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+def show_progress(done: int, total: int, what: str = "") -> None:
+    print(f"\rcdisim: {done}/{total}{what}", end="\n" if done == total else "", file=sys.stderr, flush=True)

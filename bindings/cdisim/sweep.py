@@ -14,17 +14,19 @@ A job that was cut off goes on where it stopped: the same call runs what `out` d
 """
 
 import concurrent.futures
+import contextlib
 import hashlib
 import itertools
 import json
 import os
 import pathlib
-import sys
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
+from cdisim import files
 from cdisim.errors import InputError, SimulationError
-from cdisim.result import Result
-from cdisim.run import Experiment, run
+from cdisim.policy import python_policy
+from cdisim.result import Result, columns
+from cdisim.run import Experiment, run, show_progress
 
 Point = dict[str, Any]
 Grid = Union[Mapping[str, Sequence[Any]], Sequence[Mapping[str, Any]]]
@@ -59,7 +61,9 @@ class Sweep:
             if "result" in entry:
                 frames.append(entry["result"].to_pandas())
             else:
-                frames.append(pandas.DataFrame([{**_words(entry["point"]), "error": entry["error"]}]))
+                names = columns(entry["point"])
+                point = {names[path]: value for path, value in entry["point"].items()}
+                frames.append(pandas.DataFrame([{**point, "error": entry["error"]}]))
         return pandas.concat(frames, ignore_index=True) if frames else pandas.DataFrame()
 
 
@@ -77,23 +81,27 @@ def sweep(experiment: Experiment, grid: Grid, *, executor: Optional[concurrent.f
     out: a file of JSON lines, to which each point is added as it ends. Points that it already has are not run again;
         those that failed are.
     policy, seed: as of cdisim.run().
-    progress: shows on standard error how many points are done.
-    Raises InputError where grid or `out` are wrong. A point that fails costs that point only.
+    progress: shows on standard error how many points are done. Ctrl-C starts no more points; those under way end first.
+    Raises InputError where the experiment's name, grid or `out` are wrong. A point that fails costs that point only;
+    what else a Python policy raises ends the sweep.
     """
     points = _points(grid)
     journal = _Journal(out, _identity(experiment, policy, seed)) if out is not None else None
-    done: dict[str, dict[str, Any]] = dict(journal.done) if journal else {}
+    done = dict(journal.done) if journal else {}
     missing = [point for point in points if _key(point) not in done]
-    own = concurrent.futures.ThreadPoolExecutor(os.cpu_count()) if executor is None else None
-    chosen = executor if executor is not None else own
-    assert chosen is not None
-    futures: dict[concurrent.futures.Future, Point] = {}
-    try:
-        if progress:
-            _show(len(points) - len(missing), len(points))
+    with contextlib.ExitStack() as stack:
+        if journal:
+            stack.callback(journal.close)
+        if executor is None:
+            executor = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+            stack.callback(executor.shutdown, cancel_futures=True)
+        futures: dict[concurrent.futures.Future, Point] = {}
+        stack.callback(lambda: [future.cancel() for future in futures])  # of those that have ended nothing is left
         for point in missing:
-            futures[chosen.submit(run_point, experiment, point, policy, seed)] = point
+            futures[executor.submit(run_point, experiment, point, policy, seed)] = point
         ended = len(points) - len(missing)
+        if progress:
+            show_progress(ended, len(points), " points")
         for future in concurrent.futures.as_completed(futures):
             entry = {"point": futures[future], **future.result()}
             if journal:
@@ -101,16 +109,7 @@ def sweep(experiment: Experiment, grid: Grid, *, executor: Optional[concurrent.f
             done[_key(entry["point"])] = entry
             ended += 1
             if progress:
-                _show(ended, len(points))
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
-    finally:
-        if own is not None:
-            own.shutdown(cancel_futures=True)
-        if journal:
-            journal.close()
+                show_progress(ended, len(points), " points")
     return Sweep([_with_result(done[_key(point)]) for point in points])
 
 
@@ -134,6 +133,8 @@ class _Journal:
         whole = 0  # bytes of lines that were written to their end
         for number, line in enumerate(lines, 1):
             if not line.endswith(b"\n"):
+                if number == 1 and not _line({"sweep": identity}).startswith(line):
+                    raise InputError(f"{place}:1: no line of a sweep")
                 break  # the writer was stopped in the middle of it
             try:
                 entry = json.loads(line)
@@ -150,17 +151,18 @@ class _Journal:
         self._file.truncate(whole)
         self._file.seek(whole)
         if whole == 0:
-            self._write({"sweep": identity})
+            self.add({"sweep": identity})
 
     def add(self, entry: dict[str, Any]) -> None:
-        self._write(entry)
+        self._file.write(_line(entry))
+        self._file.flush()
 
     def close(self) -> None:
         self._file.close()
 
-    def _write(self, entry: dict[str, Any]) -> None:
-        self._file.write(json.dumps(entry).encode() + b"\n")
-        self._file.flush()
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry).encode() + b"\n"
 
 
 def _points(grid: Grid) -> list[Point]:
@@ -168,8 +170,9 @@ def _points(grid: Grid) -> list[Point]:
         for path, values in grid.items():
             if isinstance(values, (str, Mapping)) or not isinstance(values, Sequence) or not values:
                 raise InputError(f"grid: {path!r} needs a list of values, not {values!r}")
-        return [dict(zip(grid, values)) for values in itertools.product(*grid.values())]
-    points = [dict(point) for point in grid]
+        points = [dict(zip(grid, values)) for values in itertools.product(*grid.values())]
+    else:
+        points = [dict(point) for point in grid]
     if len({_key(point) for point in points}) < len(points):
         raise InputError("grid: a point stands twice in it")
     return points
@@ -180,27 +183,18 @@ def _key(point: Mapping[str, Any]) -> str:
 
 
 def _identity(experiment: Experiment, policy, seed: Optional[int]) -> str:
-    """Names what a sweep runs: another text where anything but its points differs."""
+    """Names what a sweep runs: another text where the experiment's file, its policies' facts or the seed differ. Files
+    that the experiment names, and the code of Python policies, do not count."""
     if isinstance(experiment, dict):
-        text = json.dumps(experiment, sort_keys=True)
+        text = json.dumps(experiment, sort_keys=True, default=lambda built: built.text())
     else:
-        text = os.fspath(experiment)
-        if os.path.exists(text):
-            text += pathlib.Path(text).read_text(encoding="utf-8")
-    policies = [getattr(one, "name", getattr(one, "__qualname__", one)) for one in
-                (policy if isinstance(policy, list) else [policy])]
-    return hashlib.sha256(json.dumps([text, policies, seed], default=str).encode()).hexdigest()
+        text = os.fspath(experiment) + files.find("experiment", experiment).read_text(encoding="utf-8")
+    policies = [one if one is None or isinstance(one, (str, dict)) else python_policy(one).facts()
+                for one in (policy if isinstance(policy, list) else [policy])]
+    return hashlib.sha256(json.dumps([text, policies, seed]).encode()).hexdigest()
 
 
 def _with_result(entry: dict[str, Any]) -> dict[str, Any]:
     if "error" in entry:
         return {"point": entry["point"], "error": entry["error"]}
     return {"point": entry["point"], "result": Result(entry["document"])}
-
-
-def _words(point: Mapping[str, Any]) -> dict[str, Any]:
-    return {path.rsplit("/", 1)[-1]: value for path, value in point.items()}
-
-
-def _show(done: int, total: int) -> None:
-    print(f"\rcdisim: {done}/{total} points", end="\n" if done == total else "", file=sys.stderr, flush=True)

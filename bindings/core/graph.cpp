@@ -1,6 +1,5 @@
 #include "bindings/core/core.h"
 #include "sim/layer_graph.h"
-#include "sim/resources.h"
 
 namespace cdisim::python {
 

@@ -67,8 +67,8 @@ PYBIND11_MODULE(_core, module) {
     }
   });
 
-  const std::vector<std::string> kinds{"experiment", "platform", "model",     "latency model",
-                                       "hardware",   "networks", "uav_models"};
+  const std::vector<std::string> kinds{"experiment", "platform", "model",      "latency model",
+                                       "hardware",   "networks", "uav_models", "trained network"};
   const auto kind_of = [kinds](const std::string& kind) {
     const auto found = std::find(kinds.begin(), kinds.end(), kind);
     if (found == kinds.end())

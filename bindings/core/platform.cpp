@@ -1,7 +1,5 @@
 #include "sim/platform.h"
 
-#include <pybind11/stl.h>
-
 #include "bindings/core/core.h"
 #include "sim/bandwidth_trace.h"
 #include "sim/latency_model.h"
@@ -14,6 +12,11 @@ namespace {
 const char* discipline_name(Discipline discipline) {
   constexpr const char* kNames[] = {"fifo", "batch", "shared"};
   return kNames[static_cast<std::size_t>(discipline)];
+}
+
+const char* sharing_name(Sharing sharing) {
+  constexpr const char* kNames[] = {"shared", "fatpipe", "wifi"};
+  return kNames[static_cast<std::size_t>(sharing)];
 }
 
 HostId host_of(const Platform& platform, HostId host) {
@@ -49,6 +52,7 @@ void add_platform(py::module_& module) {
       .field("off_w", &Host::off_w)
       .field("radio", &Host::radio)
       .field("has_radio", &Host::has_radio)
+      .field("wifi_rate", &Host::wifi_rate)
       .field("flight_w", &Host::flight_w)
       .field("battery_j", &Host::battery_j)
       .field("price_usd_per_s", &Host::price_usd_per_s);
@@ -57,11 +61,15 @@ void add_platform(py::module_& module) {
   link.field("name", &Link::name)
       .field("bandwidth_bytes_per_s", &Link::bandwidth_bytes_per_s)
       .field("latency_s", &Link::latency_s)
-      .property("sharing",
-                [](const Link& self) { return self.sharing == Sharing::kShared ? "shared" : "fatpipe"; })
+      .property("sharing", [](const Link& self) { return sharing_name(self.sharing); })
+      .field("rates_bytes_per_s", &Link::rates_bytes_per_s)
       .field("price_usd_per_byte", &Link::price_usd_per_byte);
   (*link).def("__repr__", [](const Link& self) { return "<cdisim.Link " + self.name + ">"; });
-  Class<Route>(module, "Route").field("links", &Route::links).field("latency_s", &Route::latency_s);
+  Class<Route>(module, "Route")
+      .field("links", &Route::links)
+      .field("weights", &Route::weights)
+      .field("latency_s", &Route::latency_s)
+      .field("relays", &Route::relays);
 
   Class<Platform, std::shared_ptr<Platform>> platform(module, "Platform");
   (*platform)

@@ -14,14 +14,6 @@ namespace {
 
 constexpr double kForever = std::numeric_limits<double>::infinity();
 
-Tier tier_of(const std::string& name) {
-  const std::vector<std::string> names{"device", "edge", "cloud", "uav"};
-  const auto found = std::ranges::find(names, name);
-  if (found == names.end())
-    throw InputError("tier", "\"" + name + "\" is no tier" + valid_choices(name, names));
-  return static_cast<Tier>(found - names.begin());
-}
-
 // A Problem with all that it refers to.
 struct OwnedProblem {
   std::shared_ptr<const LayerGraph> graph;
@@ -252,7 +244,7 @@ void add_problem(py::module_& module) {
       .function(
           "reachable",
           [](const OwnedProblem& self, const std::optional<std::string>& tier) {
-            return tier ? self.view().reachable(tier_of(*tier)) : self.view().reachable();
+            return tier ? self.view().reachable(tier_of(*tier, "tier")) : self.view().reachable();
           },
           py::arg("tier") = py::none())
       .function(

@@ -51,12 +51,23 @@ double computing_power_w(const Problem& problem) {
 }
 
 double input_bytes(const Problem& problem) {
-  return problem.wire.input_bytes.value_or(problem.graph.input_bytes());
+  return tensor_bytes(problem.graph, problem.wire, kInput);
 }
 
 double result_bytes(const Problem& problem, int exit) {
   return problem.wire.result_bytes.value_or(
       tensor_bytes(problem.graph, problem.wire, problem.graph.exits()[static_cast<std::size_t>(exit)].layer));
+}
+
+double bytes_between_hosts(const Problem& problem, const Plan& plan) {
+  const auto host_of = [&](int end) {
+    return end == kSourceEnd ? problem.source : plan.pieces[static_cast<std::size_t>(end)].host;
+  };
+  double bytes = 0;
+  for (const PlanEdge& edge : plan_edges(problem.graph, problem.wire, plan)) {
+    if (host_of(edge.from) != host_of(edge.to)) bytes += edge.bytes;
+  }
+  return bytes;
 }
 
 }  // namespace cdisim

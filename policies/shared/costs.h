@@ -37,4 +37,7 @@ double computing_power_w(const Problem& problem);
 double input_bytes(const Problem& problem);
 double result_bytes(const Problem& problem, int exit);
 
+/// Bytes that a plan moves between hosts, for one request.
+double bytes_between_hosts(const Problem& problem, const Plan& plan);
+
 }  // namespace cdisim

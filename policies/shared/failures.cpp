@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "policies/shared/costs.h"
+
 namespace cdisim {
 
 namespace {
@@ -15,17 +17,6 @@ std::set<HostId> hosts_of(const Plan& plan) {
 
 double survival(const Problem& problem, HostId host) {
   return problem.survival.empty() ? 1 : problem.survival[static_cast<std::size_t>(host)];
-}
-
-double bytes_between_hosts(const Problem& problem, const Plan& plan) {
-  const auto host_of = [&](int end) {
-    return end == kSourceEnd ? problem.source : plan.pieces[static_cast<std::size_t>(end)].host;
-  };
-  double bytes = 0;
-  for (const PlanEdge& edge : plan_edges(problem.graph, problem.wire, plan)) {
-    if (host_of(edge.from) != host_of(edge.to)) bytes += edge.bytes;
-  }
-  return bytes;
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "sim/error.h"
 
@@ -91,6 +90,21 @@ int chosen_exit(const Problem& problem, const Parameters& parameters) {
                                         problem.graph.name(), exits, exits));
   }
   return exit == 0 ? exits - 1 : exit - 1;
+}
+
+bool linked(const Problem& problem, HostId a, HostId b) {
+  return a == b || (problem.platform.route(a, b) != nullptr && problem.platform.route(b, a) != nullptr);
+}
+
+std::vector<std::pair<LinkId, double>> links_between(const Problem& problem, HostId from, HostId to) {
+  std::vector<std::pair<LinkId, double>> out;
+  if (from == to) return out;
+  const Route& route = *problem.platform.route(from, to);
+  for (std::size_t i = 0; i < route.links.size(); ++i) {
+    if (std::ranges::find(out, route.links[i], &std::pair<LinkId, double>::first) != out.end()) continue;
+    out.emplace_back(route.links[i], route.weights.empty() ? 1 : route.weights[i]);
+  }
+  return out;
 }
 
 bool is_reachable(const Problem& problem, const Observation& observation, HostId host) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sim/policy.h"
@@ -43,6 +44,13 @@ int chosen_exit(const Problem& problem, const Parameters& parameters);
 inline int deepest_exit(const Problem& problem) {
   return static_cast<int>(problem.graph.exits().size()) - 1;
 }
+
+/// Whether two hosts are one, or have routes both ways.
+bool linked(const Problem& problem, HostId a, HostId b);
+
+/// The links of the route between two hosts, each once, with what a byte takes of it, byte (Route::weights);
+/// none from a host to itself.
+std::vector<std::pair<LinkId, double>> links_between(const Problem& problem, HostId from, HostId to);
 
 /// Whether a host and all links of the routes from the source to it and back are on, as last observed.
 bool is_reachable(const Problem& problem, const Observation& observation, HostId host);

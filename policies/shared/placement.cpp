@@ -93,8 +93,7 @@ std::vector<Step> steps_of(const Problem& problem, int exit, HostId server) {
     for (const LayerId input : problem.graph.layer(layers[i]).inputs) {
       const std::uint64_t b = bit[at(input)];
       if (std::ranges::find(step.reads, b, &Step::Read::bit) != step.reads.end()) continue;
-      const double bytes =
-          input == kInput ? input_bytes(problem) : tensor_bytes(problem.graph, problem.wire, input);
+      const double bytes = tensor_bytes(problem.graph, problem.wire, input);
       step.reads.push_back({b, {transfer(down, bytes), transfer(up, bytes)}});
       if (last_reader[at(input)] == i) step.dies |= b;
     }

@@ -47,17 +47,6 @@ bool keeps_rows(const LayerGraph& graph, LayerId layer, std::size_t input) {
          rows_read(graph, layer, {rows - 1, rows}, input) == Range{rows - 1, rows};
 }
 
-std::vector<LayerId> read_outside(const LayerGraph& graph, std::span<const LayerId> layers,
-                                  std::span<const LayerId> within) {
-  std::set<LayerId> out;
-  for (const LayerId id : layers) {
-    for (const LayerId input : graph.layer(id).inputs) {
-      if (!std::ranges::binary_search(within, input)) out.insert(input);
-    }
-  }
-  return {out.begin(), out.end()};
-}
-
 }  // namespace
 
 std::vector<LayerId> RowLayers::layers() const {
@@ -67,17 +56,10 @@ std::vector<LayerId> RowLayers::layers() const {
   return out;
 }
 
-bool has_windows(LayerKind kind) {
-  switch (kind) {
-    case LayerKind::kConv:
-    case LayerKind::kDepthwiseConv:
-    case LayerKind::kConvTranspose:
-    case LayerKind::kMaxPool:
-    case LayerKind::kAvgPool:
-      return true;
-    default:
-      return false;
-  }
+std::vector<int> every_stage(const RowLayers& rows) {
+  std::vector<int> begins(rows.stages.size());
+  std::iota(begins.begin(), begins.end(), 0);
+  return begins;
 }
 
 RowLayers row_layers(const LayerGraph& graph, int exit) {
@@ -144,16 +126,31 @@ double least_share(const LayerGraph& graph, const RowLayers& rows) {
 }
 
 std::vector<LayerId> read_from_outside(const LayerGraph& graph, std::span<const LayerId> layers) {
-  return read_outside(graph, layers, layers);
+  std::set<LayerId> out;
+  for (const LayerId id : layers) {
+    for (const LayerId input : graph.layer(id).inputs) {
+      if (!std::ranges::binary_search(layers, input)) out.insert(input);
+    }
+  }
+  return {out.begin(), out.end()};
+}
+
+ParameterFacts devices_parameter() {
+  return {
+      .name = "devices", .type = "integer", .standard = 0, .about = "the source and the next hosts; 0: all"};
+}
+
+int chosen_devices(const Parameters& parameters) {
+  const int devices = parameters.integer("devices");
+  if (devices < 0) parameters.fail("devices", "valid: 0 (all), 1, 2, ...");
+  return devices;
 }
 
 std::vector<HostId> row_hosts(const Problem& problem, int most, const std::string& who) {
   std::vector<HostId> out{problem.source};
   for (const HostId host : problem.reachable()) {
     if (most > 0 && static_cast<int>(out.size()) == most) break;
-    const auto meets = [&](HostId other) {
-      return problem.platform.route(host, other) != nullptr && problem.platform.route(other, host) != nullptr;
-    };
+    const auto meets = [&](HostId other) { return linked(problem, host, other); };
     if (host != problem.source && std::ranges::all_of(out, meets)) out.push_back(host);
   }
   if (static_cast<int>(out.size()) < most) {
@@ -194,10 +191,11 @@ double tail_s(const Problem& problem, const RowLayers& rows, const RowShares& sh
     return phase_s(problem, gather);
   }
   for (const LayerId tensor : read_from_outside(graph, rows.tail)) {
+    const double bytes = tensor_bytes(graph, problem.wire, tensor);
     if (tensor == kInput) {
-      gather.push_back({problem.source, shares.aggregator, input_bytes(problem)});
+      gather.push_back({problem.source, shares.aggregator, bytes});
     } else {
-      send_rows(tensor, tensor_bytes(graph, problem.wire, tensor), shares.aggregator);
+      send_rows(tensor, bytes, shares.aggregator);
     }
   }
   return phase_s(problem, gather) +
@@ -237,7 +235,7 @@ Plan row_plan(const LayerGraph& graph, int exit, const RowLayers& rows, std::spa
       // What others read of the block: the rest of the model, or the source.
       std::vector<LayerId> others;
       std::ranges::set_difference(all, block, std::back_inserter(others));
-      std::vector<LayerId> outputs = read_outside(graph, others, others);
+      std::vector<LayerId> outputs = read_from_outside(graph, others);
       outputs.push_back(graph.exits()[static_cast<std::size_t>(exit)].layer);
       std::erase_if(outputs, [&](LayerId id) { return !std::ranges::binary_search(block, id); });
       for (std::size_t i = 0; i < shares.hosts.size(); ++i) {
@@ -257,17 +255,14 @@ Plan row_plan(const LayerGraph& graph, int exit, const RowLayers& rows, std::spa
 
 double phase_s(const Problem& problem, std::span<const Transfer> transfers) {
   std::map<LinkId, double> carried;
-  const auto route = [&](const Transfer& t) { return problem.platform.route(t.from, t.to); };
   for (const Transfer& t : transfers) {
-    if (t.from == t.to) continue;
-    for (const LinkId link : route(t)->links) carried[link] += t.bytes;
+    for (const auto& [link, weight] : links_between(problem, t.from, t.to)) carried[link] += t.bytes * weight;
   }
   double longest_s = 0;
   for (const Transfer& t : transfers) {
-    if (t.from == t.to) continue;
-    for (const LinkId link : route(t)->links) {
+    for (const auto& [link, weight] : links_between(problem, t.from, t.to)) {
       longest_s = std::max(
-          longest_s, route(t)->latency_s +
+          longest_s, problem.platform.route(t.from, t.to)->latency_s +
                          carried.at(link) / problem.bandwidth_bytes_per_s[static_cast<std::size_t>(link)]);
     }
   }

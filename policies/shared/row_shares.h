@@ -8,9 +8,6 @@
 
 namespace cdisim {
 
-/// Whether a layer of this kind slides windows over an image: a convolution or pool.
-bool has_windows(LayerKind kind);
-
 /// Layers that several devices compute in rows, each the same share of the rows of every layer.
 struct RowLayers {
   /// Within a stage no device reads rows that another computes in it, whatever the shares: devices exchange
@@ -23,6 +20,8 @@ struct RowLayers {
   std::vector<LayerId> layers() const;  ///< of all stages, ascending
 };
 RowLayers row_layers(const LayerGraph& graph, int exit);
+/// Each stage a block of its own, for row_plan().
+std::vector<int> every_stage(const RowLayers& rows);
 
 /// Rows of a layer's input that a device needs above and below its own share of them.
 struct Halo {
@@ -37,6 +36,11 @@ double least_share(const LayerGraph& graph, const RowLayers& rows);
 
 /// Tensors that `layers` read of others, ascending, each once; kInput among them.
 std::vector<LayerId> read_from_outside(const LayerGraph& graph, std::span<const LayerId> layers);
+
+/// The parameter "devices" of row_hosts(): the source and the next hosts, 0 for all.
+ParameterFacts devices_parameter();
+/// Its value. @throws InputError below 0.
+int chosen_devices(const Parameters& parameters);
 
 /// The source, then the reachable hosts that have routes to and from all before them, in the platform's
 /// order; no more than `most` (0: all of them).

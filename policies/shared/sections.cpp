@@ -144,7 +144,7 @@ Plan sections_plan(const Problem& problem, int exit, const Sections& sections, H
   for (const LayerId id : skips) {
     if (std::ranges::binary_search(left_out, id)) continue;
     const LayerId tensor = graph.layer(id).inputs.front();
-    const double before = tensor == kInput ? input_bytes(problem) : tensor_bytes(graph, problem.wire, tensor);
+    const double before = tensor_bytes(graph, problem.wire, tensor);
     const bool at_receiver =
         where == HyperconnectionHost::kFewestBytes && before < tensor_bytes(graph, problem.wire, id);
     const HostId sender = tensor == kInput ? problem.source : host_of.at(tensor);

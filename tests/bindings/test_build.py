@@ -31,7 +31,7 @@ class FilesTest(unittest.TestCase):
     """Load, then save: the program reads the same."""
 
     def round_trip(self, kind, of):
-        folder, extension = files._KINDS[kind]
+        folder, extension = files.KINDS[kind]
         originals = sorted((ROOT / folder).glob(f"*{extension}"))
         originals = [p for p in originals if p.suffix == ".xml" or "policies" in p.read_text() or "layers" in p.read_text()]
         self.assertTrue(originals)

@@ -13,7 +13,7 @@ import unittest
 
 import cdisim
 
-NOTEBOOKS = sorted((pathlib.Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((pathlib.Path(__file__).resolve().parents[2] / "bindings" / "notebooks").glob("*.ipynb"))
 
 try:
     import matplotlib

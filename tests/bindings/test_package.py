@@ -62,7 +62,9 @@ class PackageTest(unittest.TestCase):
     def test_command(self):
         done = call(VENV / "bin" / "cdisim", "list", "experiments", "--json")
         self.assertEqual(done.returncode, 0, done.stderr)
-        for experiment in json.loads(done.stdout):
+        listed = json.loads(done.stdout)
+        self.assertTrue(listed)
+        for experiment in listed:
             self.assertTrue(pathlib.Path(experiment["file"]).is_relative_to(VENV))
 
 

@@ -66,7 +66,7 @@ class SweepTest(unittest.TestCase):
         self.assertAlmostEqual(latency(result, 0), 0.1307, places=9)
 
     def test_mistakes_are_input_errors(self):
-        for grid in ({BANDWIDTH: "1Mbps"}, {BANDWIDTH: []}, [{BANDWIDTH: 1}, {BANDWIDTH: 1}]):
+        for grid in ({BANDWIDTH: "1Mbps"}, {BANDWIDTH: []}, {BANDWIDTH: [1, 1]}, [{BANDWIDTH: 1}, {BANDWIDTH: 1}]):
             with self.assertRaisesRegex(cdisim.InputError, "grid"):
                 cdisim.sweep(document(), grid, progress=False)
         result = cdisim.sweep(document(), {"/title": ["a"]}, progress=False)
@@ -106,9 +106,31 @@ class SweepTest(unittest.TestCase):
         with self.assertRaisesRegex(cdisim.InputError, "another sweep"):
             cdisim.sweep(document(), {BANDWIDTH: ["1Mbps"]}, out=self.out, seed=7, progress=False)
         self.assertEqual(self.out.read_bytes(), before)
-        self.out.write_text("no sweep\n", encoding="utf-8")
-        with self.assertRaisesRegex(cdisim.InputError, ":1: no line of a sweep"):
-            cdisim.sweep(document(), {BANDWIDTH: ["1Mbps"]}, out=self.out, progress=False)
+        for text in ("no sweep\n", '{"precious": 1}'):  # the second as json.dump() writes it, without an end of line
+            self.out.write_text(text, encoding="utf-8")
+            with self.assertRaisesRegex(cdisim.InputError, ":1: no line of a sweep"):
+                cdisim.sweep(document(), {BANDWIDTH: ["1Mbps"]}, out=self.out, progress=False)
+            self.assertEqual(self.out.read_text(encoding="utf-8"), text)
+
+    def test_what_names_a_sweep(self):
+        class Here(cdisim.Policy):
+            def __init__(self, limit=1.0):
+                pass
+
+        def name(policy, experiment="edgent"):
+            return sweep_module._identity(experiment, policy, None)
+        self.assertEqual(name(Here), name(Here))
+        self.assertNotEqual(name(Here), name("edge_only"))
+        self.assertNotEqual(name(None), name(None, document()))
+        with self.assertRaisesRegex(cdisim.InputError, "edgnt"):
+            cdisim.sweep("edgnt", {BANDWIDTH: ["1Mbps"]}, out=self.out, progress=False)
+
+    def test_experiments_made_in_python(self):
+        experiment = cdisim.Experiment.load("edgent")
+        experiment["policies"] = [{"name": "edge_only"}]
+        experiment["platform"] = cdisim.PlatformBuilder.load("pi3_lan_desktop")
+        result = cdisim.sweep(experiment, {BANDWIDTH: ["1Mbps"]}, out=self.out, progress=False)
+        self.assertAlmostEqual(latency(result, 0), 0.1307, places=9)
 
     def test_executors(self):
         with concurrent.futures.ProcessPoolExecutor(2) as executor:

@@ -1,8 +1,8 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
-#include <numeric>
 
 #include "sim/sweep.h"
 #include "tests/policies/row_scene.h"
@@ -10,12 +10,6 @@
 using namespace cdisim;
 
 namespace {
-
-std::vector<int> every_stage(const RowLayers& rows) {
-  std::vector<int> begins(rows.stages.size());
-  std::iota(begins.begin(), begins.end(), 0);
-  return begins;
-}
 
 // All ways to give `parts` equal parts to n devices, each none or at least `least` of the whole.
 void for_each_grid(int parts, std::size_t n, double least, std::vector<double>& shares,
@@ -36,7 +30,7 @@ void for_each_grid(int parts, std::size_t n, double least, std::vector<double>& 
 }
 
 // The best that shares on a grid do, of all devices and aggregators, every layer in step: the least energy in
-// time, or, where nothing is, the least latency; and the most that one more part of a device changes it by.
+// time, or, where nothing is, the least latency.
 struct Best {
   InStep value;
   bool in_time = false;

@@ -1,8 +1,6 @@
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "tests/policies/row_scene.h"
 

@@ -3,7 +3,6 @@
 #include <array>
 #include <cmath>
 #include <map>
-#include <numeric>
 
 #include "sim/sweep.h"
 #include "sim/trace.h"
@@ -186,9 +185,8 @@ TEST_CASE("deepthings: even tiles come first, odd ones can do without them") {
   CHECK(plan_of(s, "deepthings", two).stealing->workers == std::vector<HostId>{2, 3});
 }
 
-TEST_CASE("deepthings: one device computes all tiles, six share them") {
-  // Layer times of Fig. 1 by the share of each layer that tiles compute, padded; on one device nothing but
-  // the output travels, 1.41 MiB at 38.44 Mbit/s.
+TEST_CASE("deepthings: tiles take the layer times of Fig. 1 by their shares of each layer") {
+  // Layer times of Fig. 1 by the share of each layer that tiles compute, padded.
   Scene s{Platform::load(kRoot + "/platforms/deepthings.xml"),
           LayerGraph::load(kRoot + "/workloads/yolov2_first16.json"),
           LatencyModel::load(kRoot + "/platforms/latency/deepthings_darknet.json")};

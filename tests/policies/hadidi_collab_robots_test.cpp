@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <functional>
-#include <numeric>
+#include <limits>
 
 #include "sim/metrics.h"
 #include "sim/random.h"

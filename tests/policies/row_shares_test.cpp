@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include <numeric>
+#include <cmath>
 
 #include "tests/policies/row_scene.h"
 
@@ -14,12 +14,6 @@ std::vector<std::string> names(const LayerGraph& graph, const std::vector<LayerI
   std::vector<std::string> out;
   for (const LayerId id : layers) out.push_back(graph.layer(id).name);
   return out;
-}
-
-std::vector<int> every_stage(const RowLayers& rows) {
-  std::vector<int> begins(rows.stages.size());
-  std::iota(begins.begin(), begins.end(), 0);
-  return begins;
 }
 
 std::vector<double> random_shares(Random& random, std::size_t n, double least) {
