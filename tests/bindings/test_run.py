@@ -47,7 +47,7 @@ def children(pid):
     """Process ids of a process's children and theirs."""
     found = []
     for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
             found += [int(child), *children(int(child))]
     return found
 
@@ -198,7 +198,8 @@ class ProcessTest(unittest.TestCase):
         self.assertTrue(wait_until(alone))
         for (fds, kilobytes), pid in zip(before, pids):
             self.assertEqual(len(os.listdir(f"/proc/{pid}/fd")), fds)
-            self.assertLess(memory(pid) - kilobytes, 1024)
+            if "CDISIM_SANITIZE" not in os.environ:  # AddressSanitizer keeps what was freed for a while
+                self.assertLess(memory(pid) - kilobytes, 1024)
 
     def test_interrupt_ends_the_run(self):
         cdisim.run(one_point())
