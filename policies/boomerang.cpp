@@ -53,8 +53,8 @@
 
 #include "policies/shared/edge_offload.h"
 #include "policies/shared/hosts.h"
+#include "policies/shared/offload_agent.h"
 #include "policies/shared/q_learning.h"
-#include "policies/shared/trained_network.h"
 #include "sim/policy.h"
 #include "sim/random.h"
 
@@ -89,36 +89,29 @@ class Boomerang : public Policy {
       : parameters_(parameters),
         bandwidths_(checked(parameters), "bandwidth"),
         deadlines_(parameters, "deadline") {
-    if (!parameters.string("network").empty()) network_ = TrainedNetwork::load(parameters, "network");
+    if (learns() && !parameters.string("network").empty())
+      agent_.emplace(TrainedNetwork::load(parameters, "network"));
   }
 
   Plan plan(const Problem& problem) override {
     server_ =
         fastest_host(problem, deepest_exit(problem), server_candidates(problem, parameters_, {Tier::kEdge}));
-    const bool learns = parameters_.string("version") == "drl";
-    if (!learns) network_.reset();
-    if (network_) {
-      network_->check(problem);
-    } else {
-      actions_ = offload_actions(problem, server_);
-      if (learns) learn(problem);
-    }
-    return current(problem, decide(watcher_.start(problem, server_)));
+    if (agent_) return agent_->plan(problem, server_);
+    actions_ = offload_actions(problem, server_);
+    if (learns()) learn(problem);
+    taken_ = decide(problem);
+    return current(problem);
   }
 
   std::optional<Plan> replan(const Problem& problem, const Observation& observation) override {
-    const Choice before = choice_;
-    const OffloadObservation seen = watcher_.observe(problem, server_, observation);
-    const Choice& now = decide(seen);
-    if (now == before) return std::nullopt;
-    return current(problem, now);
+    if (agent_) return agent_->replan(problem, observation);
+    const int before = std::exchange(taken_, decide(problem));
+    if (taken_ == before) return std::nullopt;
+    return current(problem);
   }
 
  private:
-  struct Choice {
-    int exit = 0, layers_on_server = 0;
-    bool operator==(const Choice&) const = default;
-  };
+  bool learns() const { return parameters_.string("version") == "drl"; }
 
   static const Parameters& checked(const Parameters& parameters) {
     const int buckets = parameters.integer("buckets");
@@ -147,33 +140,27 @@ class Boomerang : public Policy {
     }
   }
 
-  const Choice& decide(const OffloadObservation& seen) {
-    if (network_) {
-      const TrainedNetwork::Action& action = network_->act(seen);
-      return choice_ = {action.exit, action.layers_on_server};
-    }
-    const int best = table_ ? table_->best(state(seen.uplink_bandwidth, seen.deadline))
-                            : most_rewarding(actions_, seen.uplink_bandwidth, seen.deadline);
-    const OffloadAction& action = actions_[static_cast<std::size_t>(best)];
-    predicted_s_ = action.latency_s(seen.uplink_bandwidth);
-    return choice_ = {action.exit, action.layers_on_server};
+  int decide(const Problem& problem) const {
+    const double bytes_per_s = bottleneck_bytes_per_s(problem, problem.source, server_);
+    return table_ ? table_->best(state(bytes_per_s, problem.deadline_s))
+                  : most_rewarding(actions_, bytes_per_s, problem.deadline_s);
   }
 
-  Plan current(const Problem& problem, const Choice& choice) const {
-    Plan plan = offload_plan(problem, server_, choice.exit, choice.layers_on_server);
-    if (!network_) plan.decision["predicted_latency_s"] = predicted_s_;
+  Plan current(const Problem& problem) const {
+    const OffloadAction& action = actions_[static_cast<std::size_t>(taken_)];
+    Plan plan = offload_plan(problem, server_, action.exit, action.layers_on_server);
+    plan.decision["predicted_latency_s"] =
+        action.latency_s(bottleneck_bytes_per_s(problem, problem.source, server_));
     return plan;
   }
 
   Parameters parameters_;
   Buckets bandwidths_, deadlines_;
-  OffloadWatcher watcher_;
   HostId server_ = 0;
   std::vector<OffloadAction> actions_;
   std::optional<QLearning> table_;
-  std::optional<TrainedNetwork> network_;
-  Choice choice_;
-  double predicted_s_ = 0;
+  std::optional<OffloadAgent> agent_;
+  int taken_ = 0;
 };
 
 const bool registered = register_policy(

@@ -25,11 +25,8 @@
 // Source: V. Mnih et al., "Human-level control through deep reinforcement learning", Nature 518, 2015 (DQN);
 // J. Schulman et al., "Proximal Policy Optimization Algorithms", arXiv 1707.06347, 2017 (PPO).
 
-#include <utility>
-
-#include "policies/shared/edge_offload.h"
 #include "policies/shared/hosts.h"
-#include "policies/shared/trained_network.h"
+#include "policies/shared/offload_agent.h"
 #include "sim/policy.h"
 
 namespace cdisim {
@@ -38,33 +35,20 @@ namespace {
 class TrainedPolicy : public Policy {
  public:
   explicit TrainedPolicy(const Parameters& parameters)
-      : parameters_(parameters), network_(TrainedNetwork::load(parameters, "network")) {}
+      : parameters_(parameters), agent_(TrainedNetwork::load(parameters, "network")) {}
 
   Plan plan(const Problem& problem) override {
-    server_ =
-        fastest_host(problem, deepest_exit(problem), server_candidates(problem, parameters_, {Tier::kEdge}));
-    network_.check(problem);
-    action_ = &network_.act(watcher_.start(problem, server_));
-    return current(problem);
+    return agent_.plan(problem, fastest_host(problem, deepest_exit(problem),
+                                             server_candidates(problem, parameters_, {Tier::kEdge})));
   }
 
   std::optional<Plan> replan(const Problem& problem, const Observation& observation) override {
-    const TrainedNetwork::Action* before =
-        std::exchange(action_, &network_.act(watcher_.observe(problem, server_, observation)));
-    if (action_ == before) return std::nullopt;
-    return current(problem);
+    return agent_.replan(problem, observation);
   }
 
  private:
-  Plan current(const Problem& problem) const {
-    return offload_plan(problem, server_, action_->exit, action_->layers_on_server);
-  }
-
   Parameters parameters_;
-  TrainedNetwork network_;
-  OffloadWatcher watcher_;
-  HostId server_ = 0;
-  const TrainedNetwork::Action* action_ = nullptr;  // of network_
+  OffloadAgent agent_;
 };
 
 const bool registered =

@@ -41,7 +41,8 @@
 // after waiting, or not, and the mean gap of the arrivals so far, newer ones weighing more (1/5). Its
 // actions: a deepest exit i for the edge, where the request then gets the deepest exit up to i that is
 // predicted to be in time, at its fastest p > 1; or the device alone. The reward is the request's worth. In
-// the run it takes the best action.
+// the run it takes the best action. With `network` a network that was trained beforehand on TaskStream-v0
+// decides instead (see policies/shared/edge_offload.h), which also sees bandwidths change.
 //
 // Mode "greedy" is Edgent with the queues of the moment: the deepest exit that is predicted to be in time if
 // nobody comes after, at its fastest p; where there is none, the fastest exit and p.
@@ -51,6 +52,7 @@
 //     mode      | string  | "offline" | "offline", "online" or "greedy"
 //     server    | string  | ""        | edge host; empty: of the reachable ones of tier edge the fastest for
 //               |         |           | the whole deepest exit
+//     network   | string  | ""        | online: a trained network, as of policy rl; empty: learn at the start
 //     episodes  | integer | 1000      | online: streams to learn from, from 1
 //     states    | integer | 1000      | offline: most states kept at one date, from 1
 //
@@ -73,6 +75,7 @@
 #include "policies/shared/chain.h"
 #include "policies/shared/costs.h"
 #include "policies/shared/hosts.h"
+#include "policies/shared/offload_agent.h"
 #include "policies/shared/q_learning.h"
 #include "sim/policy.h"
 #include "sim/random.h"
@@ -680,11 +683,14 @@ class TaskStreamInference : public Policy {
   explicit TaskStreamInference(const Parameters& parameters) : parameters_(parameters) {
     if (parameters.integer("episodes") < 1) parameters.fail("episodes", "valid: from 1");
     if (parameters.integer("states") < 1) parameters.fail("states", "valid: from 1");
+    if (parameters.string("mode") == "online" && !parameters.string("network").empty())
+      agent_.emplace(TrainedNetwork::load(parameters, "network"));
   }
 
   Plan plan(const Problem& problem) override {
     const std::vector<HostId> servers = server_candidates(problem, parameters_, {Tier::kEdge});
     server_ = fastest_host(problem, deepest_exit(problem), servers);
+    if (agent_) return agent_->plan(problem, server_);
     stages_.emplace(problem, server_);
     const std::string mode = parameters_.string("mode");
     if (mode == "offline" && !problem.arrivals_s.empty())
@@ -695,6 +701,7 @@ class TaskStreamInference : public Policy {
   }
 
   std::optional<Plan> replan(const Problem& problem, const Observation& observation) override {
+    if (agent_) return agent_->replan(problem, observation);
     const auto ignore = [](int, int, double) {};
     if (learner_ && arrived_ > 0) learner_->arrived(observation.date_s - state_.now_s);
     stages_->run(state_, observation.date_s, ignore);
@@ -728,6 +735,7 @@ class TaskStreamInference : public Policy {
   std::optional<Stages> stages_;
   std::optional<Offline::Result> offline_;
   std::optional<Learner> learner_;
+  std::optional<OffloadAgent> agent_;
   State state_;
   int arrived_ = 0;
   int action_ = 0;
@@ -750,6 +758,10 @@ const bool registered = register_policy(
                      .type = "string",
                      .standard = "",
                      .about = "edge host; empty: the fastest reachable one of tier edge"},
+                    {.name = "network",
+                     .type = "string",
+                     .standard = "",
+                     .about = "online: trained network as of policy rl; empty: learn at the start"},
                     {.name = "episodes",
                      .type = "integer",
                      .standard = 1000,

@@ -28,6 +28,7 @@ void for_each_member(F f) {
   f("queue_length", &ProblemState::queue_length);
   f("host_on", &ProblemState::host_on);
   f("link_on", &ProblemState::link_on);
+  f("outcomes", &ProblemState::outcomes);
 }
 
 template <class T>
@@ -100,6 +101,8 @@ ProblemState state_of(const Problem& problem, const Observation* observation) {
     out.queue_length.push_back(observation->queue_length(host));
   out.host_on = copy(observation->host_on);
   out.link_on = copy(observation->link_on);
+  for (const Outcome& outcome : observation->outcomes)
+    out.outcomes.emplace_back(outcome.request, outcome.latency_s);
   return out;
 }
 

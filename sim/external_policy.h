@@ -29,6 +29,7 @@ struct ProblemState {
   double date_s = 0;
   std::vector<int> queue_length;  ///< (n_hosts)
   std::vector<char> host_on, link_on;
+  std::vector<std::pair<int, double>> outcomes;  ///< (request, latency_s)
 };
 ProblemState state_of(const Problem& problem, const Observation* observation);
 

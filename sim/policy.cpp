@@ -205,7 +205,7 @@ Plan chain_plan(const LayerGraph& graph, int exit, int k, HostId first, HostId s
 // ---- parameters ----
 
 Parameters::Parameters(const PolicyFacts& facts, const JsonReader& given)
-    : values_(Json::object()), place_(given.place()) {
+    : values_(Json::object()), file_(given.file()), place_(given.place()) {
   if (place_ == given.file()) place_ += ": ";  // a JSON pointer follows
   std::vector<std::string> names;
   for (const ParameterFacts& p : facts.parameters) names.push_back(p.name);
@@ -248,7 +248,7 @@ int Parameters::integer(const std::string& name) const {
   return static_cast<int>(si_.at(name));
 }
 void Parameters::fail(const std::string& name, const std::string& message) const {
-  throw InputError(place_ + "/" + name, fmt::format("{}: {}", values_.at(name).dump(), message));
+  throw InputError(place(name), fmt::format("{}: {}", values_.at(name).dump(), message));
 }
 
 // ---- registry ----

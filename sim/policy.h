@@ -81,6 +81,12 @@ Estimate estimate(const Problem& problem, const Plan& plan);
 /// all: one piece.
 Plan chain_plan(const LayerGraph& graph, int exit, int k, HostId first, HostId second);
 
+/// How a request of the source ended.
+struct Outcome {
+  int request = 0;       ///< the source's, from 0 in the order in which they arrived
+  double latency_s = 0;  ///< infinite where it was lost
+};
+
 /// Something that a policy asked to be told (PolicyFacts::watches).
 struct Observation {
   enum class Kind { kArrival, kBandwidth, kPlatform, kLoad, kWeights };
@@ -89,6 +95,8 @@ struct Observation {
   std::function<int(HostId)> queue_length;  ///< computations waiting or running on a host, as last observed
   std::span<const char> host_on;            ///< (n_hosts)
   std::span<const char> link_on;            ///< (n_links)
+  /// Where the policy watches arrivals: of the requests that ended since the last observation.
+  std::span<const Outcome> outcomes = {};
 };
 
 /// A rule that makes plans. Policies are deterministic: the same problem, seed and observations give the same
@@ -144,13 +152,16 @@ class Parameters {
   int integer(const std::string& name) const;
   /// As they stand in results.json: every parameter with its value.
   const Json& json() const { return values_; }
+  /// The file in which they stand, and where in it.
+  const std::string& file() const { return file_; }
+  std::string place(const std::string& name) const { return place_ + "/" + name; }
   /// Throws InputError at the parameter's place.
   [[noreturn]] void fail(const std::string& name, const std::string& message) const;
 
  private:
   Json values_;
   std::map<std::string, double> si_;
-  std::string place_;
+  std::string file_, place_;
 };
 
 using PolicyFactory = std::function<std::unique_ptr<Policy>(const Parameters&)>;

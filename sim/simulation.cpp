@@ -156,6 +156,8 @@ class Simulation {
       arrivals_s_.push_back(facts.knows_arrivals ? all_arrivals(i) : std::vector<double>());
       failure_draws_.emplace_back(derive_seed(spec.seed, Stream::kFailures, i));
       exit_draws_.emplace_back(derive_seed(spec.seed, Stream::kExits, i));
+      arrived_.push_back(0);
+      outcomes_.emplace_back();
       dates_.emplace_back(spec.arrivals, static_cast<int>(i), static_cast<int>(spec.sources.size()),
                           spec.seed);
       programs_.push_back(compile(policies_[i]->plan(problem(i)), i));
@@ -517,8 +519,10 @@ class Simulation {
   }
 
   void observe(std::size_t source, Observation::Kind kind) {
+    const std::vector<Outcome> outcomes = std::exchange(outcomes_[source], {});
     const Observation observation{
-        kind, engine_.now(), [this](HostId host) { return seen_queue_length(host); }, host_on_, link_on_};
+        kind,     engine_.now(), [this](HostId host) { return seen_queue_length(host); },
+        host_on_, link_on_,      outcomes};
     std::optional<Plan> plan = policies_[source]->replan(problem(source), observation);
     if (!plan) return;
     programs_[source] = compile(std::move(*plan), source);
@@ -735,6 +739,7 @@ class Simulation {
     const std::uint64_t request = trace_.requests.size();
     trace_.requests.push_back({.source = static_cast<int>(source), .arrival_s = engine_.now()});
     exit_draw_.push_back(exit_draws_[source].uniform());
+    number_.push_back(arrived_[source]++);
     try_request(request, programs_[source], {});
   }
 
@@ -1042,6 +1047,11 @@ class Simulation {
     record.transfer_s = path.transfer_s;
     record.queue_s = path.queue_s;
     ++ended_;
+    if (facts_.watches_arrivals) {
+      outcomes_[static_cast<std::size_t>(record.source)].push_back(
+          {number_[request], state == RequestState::kLost ? std::numeric_limits<double>::infinity()
+                                                          : record.end_s - record.arrival_s});
+    }
     if (spec_.arrivals.kind == Arrivals::Kind::kClosedLoop) {
       double wait_s = spec_.arrivals.think_s;
       if (state == RequestState::kLost && wait_s == 0) wait_s = kRetryAfterLoss_s;
@@ -1209,6 +1219,9 @@ class Simulation {
   std::map<std::uint64_t, int> retries_;            // by request, those that were lost
   std::vector<Random> exit_draws_, failure_draws_;  // (n_sources)
   std::vector<double> exit_draw_;                   // by request, [0, 1)
+  std::vector<int> number_;                         // by request, of its source's
+  std::vector<int> arrived_;                        // by source
+  std::vector<std::vector<Outcome>> outcomes_;      // by source, not observed yet
   std::int64_t announced_ = 0, ended_ = 0;
   Trace trace_;
   std::exception_ptr failure_;

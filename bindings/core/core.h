@@ -102,5 +102,6 @@ void add_graph(py::module_& module);
 void add_platform(py::module_& module);
 void add_plan(py::module_& module);
 void add_problem(py::module_& module);
+void add_edge_offload(py::module_& module);
 
 }  // namespace cdisim::python

@@ -1,59 +1,18 @@
 // What a policy sees, and the simulations of other processes that ask for its plans.
 
+#include "bindings/core/problem.h"
+
 #include <algorithm>
 #include <limits>
 
-#include "bindings/core/core.h"
 #include "sim/error.h"
 #include "sim/experiment.h"
-#include "sim/external_policy.h"
 
 namespace cdisim::python {
 
 namespace {
 
 constexpr double kForever = std::numeric_limits<double>::infinity();
-
-// A Problem with all that it refers to.
-struct OwnedProblem {
-  std::shared_ptr<const LayerGraph> graph;
-  std::shared_ptr<const Platform> platform;
-  std::shared_ptr<const LatencyModel> latency_model;
-  WireFormat wire;
-  HostId source = 0;
-  double deadline_s = kForever;
-  ProblemState now;
-  std::vector<BandwidthTrace> history;
-  std::vector<HostId> sources;
-  std::vector<double> survival;
-  std::vector<std::pair<LinkId, BandwidthTrace>> future;
-
-  Problem view() const {
-    return {.graph = *graph,
-            .platform = *platform,
-            .latency_model = *latency_model,
-            .wire = wire,
-            .source = source,
-            .deadline_s = deadline_s,
-            .bandwidth_bytes_per_s = now.bandwidth_bytes_per_s,
-            .history = history,
-            .seed = now.seed,
-            .loaded = now.loaded,
-            .power_state = now.power_state,
-            .sources = sources,
-            .arrivals_s = now.arrivals_s,
-            .battery_j = now.battery_j,
-            .survival = survival,
-            .flight_w = now.flight_w,
-            .future = future};
-  }
-  HostId host(HostId id) const { return static_cast<HostId>(checked(id, platform->host_count())); }
-};
-
-struct OwnedObservation {
-  std::string kind;
-  std::shared_ptr<const OwnedProblem> problem;
-};
 
 OwnedProblem make_problem(std::shared_ptr<LayerGraph> graph, std::shared_ptr<Platform> platform,
                           std::shared_ptr<LatencyModel> latency_model, HostId source, double deadline_s,
@@ -312,10 +271,12 @@ void add_problem(py::module_& module) {
                   const std::vector<char>& on = self.problem->now.host_on;
                   return frozen(std::vector<bool>(on.begin(), on.end()));
                 })
-      .property("link_on", [](const OwnedObservation& self) {
-        const std::vector<char>& on = self.problem->now.link_on;
-        return frozen(std::vector<bool>(on.begin(), on.end()));
-      });
+      .property("link_on",
+                [](const OwnedObservation& self) {
+                  const std::vector<char>& on = self.problem->now.link_on;
+                  return frozen(std::vector<bool>(on.begin(), on.end()));
+                })
+      .property("outcomes", [](const OwnedObservation& self) { return frozen(self.problem->now.outcomes); });
 
   // ---- for cdisim.decisions ----
   py::class_<Simulation>(module, "Simulation",

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <utility>
 
@@ -39,14 +40,13 @@ std::string outputs_of(bool last) {
 
 }  // namespace
 
-TrainedNetwork TrainedNetwork::load(const Parameters& parameters, const std::string& name) {
-  std::filesystem::path file;
-  try {
-    file = find_resource(Resource::kTrainedNetwork, parameters.string(name), "", name);
-  } catch (const InputError& error) {
-    // Without the place, which the parameter knows better.
-    parameters.fail(name, std::string(error.what()).substr(name.size() + 2));
-  }
+TrainedNetwork TrainedNetwork::load(const Parameters& parameters, const std::string& parameter) {
+  const std::string name = parameters.string(parameter);
+  // A bare name is a bundled network's, although the experiment has a folder full of others' names.
+  const bool is_path = name.find('/') != std::string::npos || std::filesystem::path(name).has_extension();
+  const std::filesystem::path beside = std::filesystem::path(parameters.file()).parent_path();
+  const std::filesystem::path file =
+      find_resource(Resource::kTrainedNetwork, name, is_path ? beside : "", parameters.place(parameter));
   const Json json = read_json_file(file);
   return read(JsonReader(json, file.string()));
 }
@@ -56,7 +56,7 @@ TrainedNetwork TrainedNetwork::read(const JsonReader& reader) {
   out.file_ = reader.file();
   reader.at("schema").integer(1, 1);
   reader.at("name").text();
-  reader.at("environment").choice({"EdgeOffload-v0"});
+  reader.at("environment").choice({"EdgeOffload-v0", "TaskStream-v0"});
   out.model_ = reader.at("model").text();
   const JsonReader training = reader.at("training");
   for (const char* key : {"algorithm", "library", "experiment"}) training.at(key).text();
@@ -109,12 +109,12 @@ std::vector<double> TrainedNetwork::outputs(const OffloadObservation& observatio
   return x;
 }
 
-const TrainedNetwork::Action& TrainedNetwork::act(const OffloadObservation& observation) const {
+int TrainedNetwork::act(const OffloadObservation& observation) const {
   const std::vector<double> values = outputs(observation);
-  return actions_[static_cast<std::size_t>(std::ranges::max_element(values) - values.begin())];
+  return static_cast<int>(std::ranges::max_element(values) - values.begin());
 }
 
-void TrainedNetwork::check(const Problem& problem) const {
+std::vector<OffloadAction> TrainedNetwork::actions(const Problem& problem, HostId server) const {
   const LayerGraph& graph = problem.graph;
   if (graph.name() != model_) {
     throw InputError(file_ + ": /model",
@@ -122,6 +122,7 @@ void TrainedNetwork::check(const Problem& problem) const {
                                  "that was trained for that model",
                                  model_, graph.name(), problem.platform.file()));
   }
+  std::vector<OffloadAction> out;
   for (std::size_t a = 0; a < actions_.size(); ++a) {
     const auto fail = [&](const char* key, int value, int most) {
       throw InputError(fmt::format("{}: /actions/{}/{}", file_, a, key),
@@ -132,7 +133,9 @@ void TrainedNetwork::check(const Problem& problem) const {
     const int layers = static_cast<int>(graph.exit_layers(actions_[a].exit).size());
     if (actions_[a].layers_on_server > layers)
       fail("partition_point", actions_[a].layers_on_server + 1, layers + 1);
+    out.push_back(offload_action(problem, server, actions_[a].exit, actions_[a].layers_on_server));
   }
+  return out;
 }
 
 }  // namespace cdisim

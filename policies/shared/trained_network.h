@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -10,8 +9,8 @@
 
 namespace cdisim {
 
-/// A fully connected network that was trained on EdgeOffload-v0 (see edge_offload.h), and what it was trained
-/// for, read from a file:
+/// A fully connected network that was trained on EdgeOffload-v0 or TaskStream-v0 (see edge_offload.h), and
+/// what it was trained for, read from a file:
 ///
 ///     {"schema": 1, "name": ..., "environment": "EdgeOffload-v0", "model": "branchy_alexnet",
 ///      "training": {"algorithm": "DQN", "seed": 1, "library": "stable_baselines3 2.7.0", "experiment": ...},
@@ -26,25 +25,25 @@ namespace cdisim {
 /// acts greedily: the first action of the greatest.
 class TrainedNetwork {
  public:
-  struct Action {
-    int exit = 0;
-    int layers_on_server = 0;
-  };
-
-  /// `name`: experiments/rl/NAME.json, or a path from the current folder.
+  /// `parameter` gives experiments/rl/NAME.json, or a path from the experiment's or the current folder.
   /// @throws InputError naming file, JSON pointer and what is valid; at the parameter where there is no such
   /// file.
-  static TrainedNetwork load(const Parameters& parameters, const std::string& name);
+  static TrainedNetwork load(const Parameters& parameters, const std::string& parameter);
   static TrainedNetwork read(const JsonReader& reader);
 
   /// (n_actions)
   std::vector<double> outputs(const OffloadObservation& observation) const;
-  const Action& act(const OffloadObservation& observation) const;
+  /// Index of the action.
+  int act(const OffloadObservation& observation) const;
 
-  /// @throws InputError unless the network was trained for the problem's model.
-  void check(const Problem& problem) const;
+  /// What the actions are for a problem. @throws InputError unless the network was trained for its model.
+  std::vector<OffloadAction> actions(const Problem& problem, HostId server) const;
 
  private:
+  struct Action {
+    int exit = 0;
+    int layers_on_server = 0;
+  };
   struct Layer {
     std::vector<std::vector<double>> weights;  // (n_out, n_in)
     std::vector<double> bias;                  // (n_out)

@@ -243,7 +243,9 @@ TEST_CASE("boomerang: errors") {
   CHECK(error("bandwidth_low", "3Mbps").starts_with("p.json: /bandwidth_high: "));
   CHECK(error("bandwidth_low", "0bps").starts_with("p.json: /bandwidth_low: "));
   CHECK(error("deadline_high", "50ms").starts_with("p.json: /deadline_high: "));
-  CHECK(error("network", "none").starts_with("p.json: /network: "));
+  CHECK(input_error([] {
+          policy_of("boomerang", {{"version", "drl"}, {"network", "none"}});
+        }).starts_with("p.json: /network: "));
   Scene s = scene("platforms/pi3_uplink_cloud.xml", "workloads/alexnet.json");
   s.source = "pi3";
   CHECK(input_error([&] { plan_of(s, "boomerang"); }).find("tier edge") != std::string::npos);
