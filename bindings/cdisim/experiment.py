@@ -97,13 +97,17 @@ class Experiment(dict):
         """Calls use(path of a file that holds the experiment), which finds all files that it names."""
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
-            path = folder / f"{self.get('name', 'experiment')}.json"
-            document = _absolute(self._with_files(path, relative=False), self.folder.resolve())
-            path.write_text(json.dumps(document), encoding="utf-8")
             try:
-                return use(path)
+                return use(self.write_in(folder))
             except InputError as error:
                 raise InputError(str(error).replace(f"{folder}/", "")) from None
+
+    def write_in(self, folder: pathlib.Path) -> pathlib.Path:
+        """Writes a file into the folder that finds all files that it names where they are, and returns its path."""
+        path = folder / f"{self.get('name', 'experiment')}.json"
+        document = _absolute(self._with_files(path, relative=False), self.folder.resolve())
+        path.write_text(json.dumps(document), encoding="utf-8")
+        return path
 
 
 def _absolute(value: Any, folder: pathlib.Path, key: str = "") -> Any:

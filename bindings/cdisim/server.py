@@ -46,6 +46,13 @@ class Connection:
         del self._received[:at]
         return messages
 
+    def receive_one(self) -> bytes:
+        """Waits for a message of which no other follows at once. Raises EOFError at the end."""
+        messages = self.receive()
+        while not messages:
+            messages = self.receive()
+        return messages[0]
+
     def close(self) -> None:
         try:
             self._socket.shutdown(socket.SHUT_RDWR)  # also where a fork of this process holds a copy

@@ -22,6 +22,7 @@ class EdgeOffload {
       features_.push_back(OffloadFeature::read(feature));
   }
 
+  HostId server() const { return server_; }
   const std::vector<OffloadAction>& actions() const { return actions_; }
   const OffloadAction& action(int index) const {
     return actions_[checked(index, static_cast<int>(actions_.size()))];
@@ -88,6 +89,7 @@ void add_edge_offload(py::module_& module) {
              return std::make_unique<EdgeOffload>(problem, server, to_json(observation));
            }),
            py::arg("problem"), py::arg("server"), py::arg("observation"))
+      .def_property_readonly("server", &EdgeOffload::server, "The edge host.")
       .def_property_readonly(
           "actions", [](const EdgeOffload& self) { return frozen(self.actions()); }, doc("offload_actions"))
       .def("observe", &EdgeOffload::observe, "The features' values, 0 to 1.", py::arg("problem"),

@@ -90,4 +90,5 @@ PYBIND11_MODULE(_core, module) {
   python::add_platform(module);
   python::add_plan(module);
   python::add_problem(module);
+  python::add_edge_offload(module);
 }

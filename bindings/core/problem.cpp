@@ -86,6 +86,8 @@ class Simulation {
       problem->latency_model = setup_->estimator;
       problem->wire = spec.estimator_wire;
       problem->source = source;
+      for (const Link& link : setup_->platform.links())  // until the simulation says what they are
+        problem->now.bandwidth_bytes_per_s.push_back(link.bandwidth_bytes_per_s);
       problem->deadline_s = spec.deadline_s;
       problem->history = spec.history;
       problem->sources = spec.sources;
@@ -110,6 +112,8 @@ class Simulation {
 
   const std::string& policy() const { return policy_; }
   const py::dict& parameters() const { return parameters_; }
+
+  const std::vector<std::shared_ptr<OwnedProblem>>& problems() const { return problems_; }
 
   // (index of the source, its problem, the observation or None)
   py::tuple question(const py::bytes& message) {
@@ -283,6 +287,8 @@ void add_problem(py::module_& module) {
                          "A simulation in another process, as far as its policies see it.")
       .def_property_readonly("policy", &Simulation::policy, "Name of its policy.")
       .def_property_readonly("parameters", &Simulation::parameters, "Those of the policy, in SI units.")
+      .def_property_readonly("problems", &Simulation::problems,
+                             "By source, with the platform's bandwidths until the first question.")
       .def("question", &Simulation::question,
            "(index of the source, Problem, Observation or None) of a message that asks for a plan.",
            py::arg("message"));

@@ -4,8 +4,9 @@
     export_sb3.py DQN|PPO MODEL.zip FACTS.json NETWORK.json
 
 FACTS.json says what the model was trained for, as it stands in NETWORK.json (format:
-policies/shared/trained_network.h): "name", "model", "experiment", "observation" (the features in the order of the
-environment's vector, with the scaling that made it) and "actions" (in the order of its numbers).
+policies/shared/trained_network.h): "name", and what facts() of the environment gives, "environment", "model",
+"experiment", "observation" (the features in the order of the environment's vector, with the scaling that made it) and
+"actions" (in the order of its numbers).
 
 DQN: the weights of q_net, whose outputs are action values. PPO: those of the policy's hidden layers and of action_net,
 whose outputs are logits. Both act greedily, as predict(deterministic=True) does. Fully connected networks with ReLU or
@@ -15,7 +16,7 @@ Tanh only; observations that VecNormalize scales are not supported: the file's o
 import json
 import sys
 
-FACTS = ("name", "model", "experiment", "observation", "actions")
+FACTS = ("name", "environment", "model", "experiment", "observation", "actions")
 
 
 def linear_layers(modules):
@@ -58,7 +59,7 @@ def export(model, facts):
     return {
         "schema": 1,
         "name": facts["name"],
-        "environment": "EdgeOffload-v0",
+        "environment": facts["environment"],
         "model": facts["model"],
         "training": {
             "algorithm": algorithm,

@@ -20,6 +20,7 @@ import export_sb3
 
 FACTS = {
     "name": "small",
+    "environment": "EdgeOffload-v0",
     "model": "branchy_alexnet",
     "experiment": "none",
     "observation": [{"feature": "uplink_bandwidth", "scale": "log", "low": "20kbps", "high": "2Mbps"},
