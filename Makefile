@@ -21,12 +21,14 @@ run: build
 test: build
 	@$(call CTEST,$(BUILD))
 
-# How long planning takes; what Python policies and runs from Python cost; cdisim against bare SimGrid and SimPy on the
-# same job, in one run.
+# How long planning takes; what Python policies, runs from Python and steps of the environments (once `make test` has
+# installed Gymnasium) cost; cdisim against bare SimGrid and SimPy on the same job, in one run.
 bench: build
 	@.ci/packages bench
 	@"$(BUILD)/tests/bench/planning" .
 	@test ! -d "$(BUILD)/python" || PYTHONPATH="$(BUILD)/python" CDISIM_PROGRAM="$(BUILD)/cdisim" /usr/bin/python3 tests/bench/decisions.py
+	@test ! -x "$(BUILD)/venv-gymnasium/bin/python" || PYTHONPATH="$(BUILD)/python" CDISIM_PROGRAM="$(BUILD)/cdisim" \
+	    "$(BUILD)/venv-gymnasium/bin/python" tests/bench/environment.py
 	@/usr/bin/python3 tests/bench/bench.py --cdisim "$(BUILD)/cdisim" --bare "$(BUILD)/tests/bench/bare_simgrid"
 
 # Published figures beside the simulated ones.

@@ -2,23 +2,26 @@
 //
 // Runs a fully connected network without Python. When a request arrives, the network sees an observation
 // (bandwidth of the route to the server, deadline, queues of device and server, time since the bandwidth
-// changed: those of them that its file names, scaled as it says) and gives each of its actions a number: the
-// value of taking it (DQN) or the logit of its probability (PPO). The first action of the greatest number is
-// taken: an exit and a partition point p as in Edgent, layers before p on the EDGE host, layers from p on on
-// the device (the source); p = 1 is the device alone.
+// changed, time between requests, backlogs of earlier decisions: those of them that its file names, scaled as
+// it says) and gives each of its actions a number: the value of taking it (DQN) or the logit of its
+// probability (PPO). The first action of the greatest number is taken: an exit and a partition point p as in
+// Edgent, layers before p on the EDGE host, layers from p on on the device (the source); p = 1 is the device
+// alone.
 //
-// What an agent sees and may do, and its reward, are those of the environment EdgeOffload-v0, defined in
-// policies/shared/edge_offload.h; the file's format is in policies/shared/trained_network.h.
-// experiments/rl/export_sb3.py writes it from a model of Stable-Baselines3. A network is for one model only,
+// What an agent sees and may do, and its reward, are those of the environments EdgeOffload-v0 and
+// TaskStream-v0, defined in policies/shared/edge_offload.h; the file's format is in
+// policies/shared/trained_network.h. experiments/rl/train.py trains networks with Stable-Baselines3 and writes
+// their files: boomerang_dqn, boomerang_ppo, task_stream_dqn, task_stream_ppo. A network is for one model only,
 // which it names, and is an error elsewhere.
 //
-//     parameter | type   | default     | meaning
-//     ----------|--------|-------------|---------------------------------------------------------------
-//     network   | string | "boomerang" | experiments/rl/NAME.json, or a path from the current folder
-//     server    | string | ""          | edge host; empty: of the reachable ones of tier edge the fastest
-//               |        |             | for the whole deepest exit
+//     parameter | type   | default         | meaning
+//     ----------|--------|-----------------|-----------------------------------------------------------
+//     network   | string | "boomerang_dqn" | experiments/rl/NAME.json, or a path from the experiment's or
+//               |        |                 | the current folder
+//     server    | string | ""              | edge host; empty: of the reachable ones of tier edge the fastest
+//               |        |                 | for the whole deepest exit
 //
-//     {"name": "rl", "network": "boomerang"}
+//     {"name": "rl", "network": "boomerang_ppo"}
 //
 // Plan's decision, for the latest request: exit (from 1), partition_point (p).
 //
@@ -61,8 +64,8 @@ const bool registered =
                               "edge host and the source.",
                      .parameters = {{.name = "network",
                                      .type = "string",
-                                     .standard = "boomerang",
-                                     .about = "experiments/rl/NAME.json, or a path from the current folder"},
+                                     .standard = "boomerang_dqn",
+                                     .about = "experiments/rl/NAME.json, or a path to a file"},
                                     {.name = "server",
                                      .type = "string",
                                      .standard = "",

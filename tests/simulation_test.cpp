@@ -1616,6 +1616,42 @@ TEST_CASE("simulation: a policy that watches the load sees the power state") {
   CHECK(t.replans == 1);
 }
 
+TEST_CASE("simulation: a policy that watches arrivals learns how its requests ended") {
+  // The server answers after 0.42 s, the device after 2; each time that the expected outcomes have been seen
+  // the other one gets the next request. At 4 both earlier ones have ended, in the order in which they did;
+  // the link fails while the third is sent, and the source's fourth finds it lost.
+  class Learner : public Policy {
+   public:
+    Plan plan(const Problem&) override { return plan_of({{{0, 1}, kDevice}}); }
+    std::optional<Plan> replan(const Problem&, const Observation& observation) override {
+      const double lost = std::numeric_limits<double>::infinity();
+      const std::vector<std::vector<std::pair<int, double>>> expected{
+          {}, {}, {{1, 0.42}, {0, 2}}, {{2, lost}}, {{3, 0.42}}};
+      const auto& wanted = expected.at(arrived_++);
+      bool same = observation.outcomes.size() == wanted.size();
+      for (std::size_t i = 0; same && i < wanted.size(); ++i) {
+        same = observation.outcomes[i].request == wanted[i].first &&
+               (observation.outcomes[i].latency_s == wanted[i].second ||
+                observation.outcomes[i].latency_s == exactly(wanted[i].second));
+      }
+      if (!same) throw std::runtime_error("other outcomes at arrival " + std::to_string(arrived_));
+      return plan_of({{{0, 1}, arrived_ == 1 ? kDevice : kServer}});
+    }
+
+   private:
+    std::size_t arrived_ = 0;
+  };
+  Case c = offloaded();
+  c.make_policy = [] { return std::make_unique<Learner>(); };
+  c.facts.watches_arrivals = true;
+  c.arrive({0, 1, 4, 5, 6});
+  c.spec.changes = {{4.1, Change::Kind::kLinkState, kNet, 0}, {4.5, Change::Kind::kLinkState, kNet, 1}};
+  const Trace t = run(c);
+  REQUIRE(t.requests.size() == 5);
+  CHECK(t.requests[2].state == RequestState::kLost);
+  CHECK(latency(t, 4) == exactly(0.42));
+}
+
 TEST_CASE("simulation: an offline policy knows the arrivals to come") {
   // It goes away where more than two requests will arrive.
   class Offline : public Policy {

@@ -28,12 +28,12 @@ except ModuleNotFoundError as _missing:  # a source tree without the module: run
     if _missing.name != "cdisim._core":
         raise
 else:
-    from cdisim._core import (BandwidthTrace, EdgeTransform, Estimate, Exit, Host, LatencyModel, Layer, LayerCosts,
-                              LayerGraph, Link, Observation, Piece, Plan, PlanEdge, Platform, PowerState, Problem, Radio,
-                              Range, Route, Stealing, Threshold, Transform, Upload, WireFormat, chain_plan, check_plan,
-                              contains, elements, estimate, find_resource, fuse, hull, input_region, intersect, kInput,
-                              kSourceEnd, list_resources, part_costs, plan_edges, plan_memory_bytes, slab, split,
-                              split_rows, subtract, tensor_bytes, version, whole)
+    from cdisim._core import (BandwidthTrace, EdgeOffload, EdgeTransform, Estimate, Exit, Host, LatencyModel, Layer,
+                              LayerCosts, LayerGraph, Link, Observation, OffloadAction, Piece, Plan, PlanEdge, Platform,
+                              PowerState, Problem, Radio, Range, Route, Stealing, Threshold, Transform, Upload,
+                              WireFormat, chain_plan, check_plan, contains, elements, estimate, find_resource, fuse,
+                              hull, input_region, intersect, kInput, kSourceEnd, list_resources, part_costs, plan_edges,
+                              plan_memory_bytes, slab, split, split_rows, subtract, tensor_bytes, version, whole)
     from cdisim.contract import check_policy
     from cdisim.plot import plot_graph as _plot_graph
 
@@ -42,9 +42,10 @@ else:
         _core.set_program(_program())
     except FileNotFoundError:
         pass  # files are found by CDISIM_PATH and path alone; run() says what is missing
-    __all__ += ["BandwidthTrace", "EdgeTransform", "Estimate", "Exit", "Host", "LatencyModel", "Layer", "LayerCosts",
-                "LayerGraph", "Link", "Observation", "Piece", "Plan", "PlanEdge", "Platform", "PowerState", "Problem",
-                "Radio", "Range", "Route", "Stealing", "Threshold", "Transform", "Upload", "WireFormat", "chain_plan",
-                "check_plan", "check_policy", "contains", "elements", "estimate", "find_resource", "fuse", "hull",
-                "input_region", "intersect", "kInput", "kSourceEnd", "list_resources", "part_costs", "plan_edges",
-                "plan_memory_bytes", "slab", "split", "split_rows", "subtract", "tensor_bytes", "version", "whole"]
+    __all__ += ["BandwidthTrace", "EdgeOffload", "EdgeTransform", "Estimate", "Exit", "Host", "LatencyModel", "Layer",
+                "LayerCosts", "LayerGraph", "Link", "Observation", "OffloadAction", "Piece", "Plan", "PlanEdge",
+                "Platform", "PowerState", "Problem", "Radio", "Range", "Route", "Stealing", "Threshold", "Transform",
+                "Upload", "WireFormat", "chain_plan", "check_plan", "check_policy", "contains", "elements", "estimate",
+                "find_resource", "fuse", "hull", "input_region", "intersect", "kInput", "kSourceEnd", "list_resources",
+                "part_costs", "plan_edges", "plan_memory_bytes", "slab", "split", "split_rows", "subtract",
+                "tensor_bytes", "version", "whole"]

@@ -1,10 +1,8 @@
-"""experiments/rl/export_sb3.py: small DQN and PPO models, exported, act as Stable-Baselines3 says.
+"""experiments/rl: models of Stable-Baselines3, exported, act as the library says; training learns; the notebook runs.
 
-Run: python3 tests/bindings/test_export_sb3.py, with a Python that has stable_baselines3; skipped by name where it lacks
-it. With CDISIM_PROGRAM set, the program must run the exported network.
+Needs the packages of experiments/rl/requirements.txt; without them, runs in a virtual environment of its own.
 """
 
-import importlib.util
 import json
 import math
 import os
@@ -16,7 +14,21 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "experiments" / "rl"))
+
+try:
+    import gymnasium
+    import stable_baselines3
+except ImportError:
+    import extras
+
+    lines = (ROOT / "experiments" / "rl" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    extras.go_on_with("venv-rl", *(line for line in lines if not line.startswith("#")), without_cuda=True)
+
+import numpy
+
 import export_sb3
+import train
+from test_notebooks import NOTEBOOKS, execute
 
 FACTS = {
     "name": "small",
@@ -39,14 +51,9 @@ def run(network, x):
     return x
 
 
-@unittest.skipUnless(importlib.util.find_spec("stable_baselines3"), "needs PyPI's stable_baselines3, which is not installed")
 class ExportTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        import gymnasium
-        import numpy
-        import stable_baselines3
-
         class Env(gymnasium.Env):
             observation_space = gymnasium.spaces.Box(0, 1, (2,), numpy.float32)
             action_space = gymnasium.spaces.Discrete(3)
@@ -58,7 +65,6 @@ class ExportTest(unittest.TestCase):
             def step(self, action):
                 return self.observation_space.sample(), float(action == 1), True, False, {}
 
-        cls.numpy = numpy
         cls.models = {
             "DQN": stable_baselines3.DQN("MlpPolicy", Env(), seed=3, policy_kwargs={"net_arch": [5, 4]}, device="cpu"),
             "PPO": stable_baselines3.PPO("MlpPolicy", Env(), seed=3, policy_kwargs={"net_arch": [6]}, device="cpu"),
@@ -72,7 +78,7 @@ class ExportTest(unittest.TestCase):
             self.assertEqual(network["training"]["algorithm"], name)
             self.assertEqual(network["training"]["seed"], 3)
             checked = 0
-            for x in self.numpy.random.default_rng(1).random((50, 2), dtype=self.numpy.float32):
+            for x in numpy.random.default_rng(1).random((50, 2), dtype=numpy.float32):
                 outputs = sorted(run(network, x.tolist()))
                 if outputs[-1] - outputs[-2] < 1e-4:
                     continue  # the file's six decimals
@@ -114,6 +120,63 @@ class ExportTest(unittest.TestCase):
                           [math.log(1000 / 20) / math.log(100), math.log(10) / math.log(30)])
             chosen = FACTS["actions"][outputs.index(max(outputs))]
             self.assertEqual({key: plan[key] for key in chosen}, chosen)
+
+
+class TrainTest(unittest.TestCase):
+    def test_learns_in_seconds(self):
+        """Fewer steps than the bundled networks had, so that the test takes seconds: better than random and than what is
+        best always, on seeds that training never draws."""
+        task = train.TASKS["boomerang"]
+        model, facts = train.train(task, "PPO", 12_000, 1)
+        network = json.loads(export_sb3.text(export_sb3.export(model, {"name": "quick", **facts})))
+        rows = train.evaluate({**task, "experiment": "boomerang_traces"}, {"quick": network}, range(1, 3))
+        best_static = next(mean for name, mean in rows.items() if name.startswith("best static"))
+        self.assertGreater(rows["quick"], rows["random"])
+        self.assertLessEqual(rows["quick"], rows["each request alone"])
+        self.assertLessEqual(best_static, rows["each request alone"])
+
+    def test_the_bundled_networks_are_of_these_tasks(self):
+        for name, task in train.TASKS.items():
+            for algorithm in ("DQN", "PPO"):
+                network = json.loads((ROOT / "experiments" / "rl" / f"{name}_{algorithm.lower()}.json").read_text(encoding="utf-8"))
+                env = train.environment(task)
+                facts = env.facts()
+                env.close()
+                self.assertEqual({key: network[key] for key in ("environment", "model", "observation", "actions")},
+                                 {key: facts[key] for key in ("environment", "model", "observation", "actions")})
+                self.assertEqual(network["training"]["algorithm"], algorithm)
+                self.assertEqual(network["training"]["experiment"], task["experiment"])
+
+    def test_the_program_acts_as_the_network(self):
+        """Policy rl in a run decides as the environment's observations and the file say."""
+        for name, task in train.TASKS.items():
+            path = ROOT / "experiments" / "rl" / f"{name}_dqn.json"
+            env = train.environment(task)
+            rewards, _ = train.play(env, 11, train.network_action(json.loads(path.read_text(encoding="utf-8"))))
+            experiment = train.cdisim.Experiment.load(task["experiment"])
+            experiment.update(seed=11, repetitions=1)
+            experiment.pop("published", None)
+            rows = experiment.run(policy={"name": "rl", "network": str(path)}).requests()
+            deadline_s = {"boomerang": 2.3, "task_stream": 0.3}[name]
+            accuracies = {exit: action.accuracy for action in env.actions for exit in (action.exit + 1,)}
+            for row in rows:
+                if row["state"] == "in_flight":
+                    continue
+                in_time = row["state"] == "completed" and row["latency_s"] <= deadline_s
+                self.assertEqual(rewards[row["request"]] > 0, in_time, row)
+                if in_time:
+                    self.assertAlmostEqual(rewards[row["request"]], accuracies[row["exit"]], delta=0.0044, msg=row)
+            env.close()
+
+
+class NotebookTest(unittest.TestCase):
+    def test_every_cell(self):
+        for path in NOTEBOOKS:
+            if path.stem == "5_train_a_policy":
+                done = execute(path)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                return
+        self.fail("no notebook trains a policy")
 
 
 if __name__ == "__main__":

@@ -136,6 +136,56 @@ TEST_CASE("rl: what is observed") {
             .scaled({.server_queue = 2}) == 0.25);
 }
 
+TEST_CASE("edge_offload: backlogs of what was decided, and the gap between requests") {
+  Scene s = pencil_scene();
+  const HostId server = s.host("server");
+  OffloadWatcher watcher;
+  watcher.start(s.problem(), server);
+  const auto at = [&](double date_s) { return watcher.observe(s.problem(), server, arrival(date_s, 0)); };
+  // 1 MB/s. At 0: 3 s of the link, then 2 s of the server, then 1 s of the device: until 3, 5 and 6.
+  const OffloadAction both{.layers_on_server = 1, .bytes = 3e6, .server_s = 2, .device_s = 1};
+  const OffloadAction device{.device_s = 4};
+  OffloadObservation seen = at(0);
+  CHECK(seen.arrival_gap == 0);
+  CHECK(seen.link_backlog == 0);
+  watcher.decided(both);
+  seen = at(1);
+  CHECK(seen.link_backlog == doctest::Approx(2));
+  CHECK(seen.server_backlog == doctest::Approx(4));
+  CHECK(seen.device_backlog == doctest::Approx(5));
+  CHECK(seen.arrival_gap == doctest::Approx(1));
+  // The device has to wait for what it expects first: until 6 + 4.
+  watcher.decided(device);
+  s.bandwidth_bytes_per_s = {5e5};
+  // Until 2 another 1 MB was sent; the last one takes 2 s at half the rate. Gaps 1 and 1; at 5: (1 + 1 + 3)
+  // / 3.
+  seen = at(2);
+  CHECK(seen.link_backlog == doctest::Approx(2));
+  CHECK(seen.device_backlog == doctest::Approx(8));
+  seen = at(5);
+  CHECK(seen.link_backlog == 0);
+  CHECK(seen.server_backlog == 0);
+  CHECK(seen.arrival_gap == doctest::Approx(5.0 / 3));
+  CHECK(seen.device_backlog == doctest::Approx(5));
+}
+
+TEST_CASE("edge_offload: what an action asks of server and device") {
+  Scene s = pencil_scene();
+  const HostId server = s.host("server");
+  for (const OffloadAction& action : offload_actions(s.problem(), server)) {
+    const OffloadAction again = offload_action(s.problem(), server, action.exit, action.layers_on_server);
+    CHECK(again.fixed_s == doctest::Approx(action.fixed_s));
+    CHECK(again.bytes == doctest::Approx(action.bytes));
+    CHECK(again.server_s + again.device_s <= again.fixed_s * (1 + 1e-12));
+    CHECK((again.server_s > 0) == (action.layers_on_server > 0));
+    CHECK((again.device_s > 0) == (action.layers_on_server < 3));
+  }
+  CHECK(stream_reward({.accuracy = 0.7}, 1, 2) == 0.7);
+  CHECK(stream_reward({.accuracy = 0.7}, 3, 2) == 0);
+  CHECK(stream_reward({.accuracy = 0.7}, std::numeric_limits<double>::infinity(),
+                      std::numeric_limits<double>::infinity()) == 0);
+}
+
 TEST_CASE("rl: errors of a file say where, and what is valid") {
   const auto starts = [](const std::string& error, const std::string& with) {
     CAPTURE(error);
@@ -188,6 +238,14 @@ TEST_CASE("rl: a network is for its model, and its actions within it") {
   CHECK(input_error([] {
           policy_of("rl", {{"network", "boomerung"}});
         }).starts_with("p.json: /network: \"boomerung\" is no "));
+  // Beside the experiment, too.
+  folder.write("n.json", network().dump());
+  const Json beside{{"name", "rl"}, {"network", "n.json"}};
+  CHECK(input_error([&] {
+          make_policy(
+              policy_facts("rl", ""),
+              Parameters(policy_facts("rl", ""), JsonReader(beside, (folder / "experiment.json").string())));
+        }) == "no error");
   CHECK(input_error([] {
           policy_of("rl", {{"network", "no/such.json"}});
         }).find("no such file") != std::string::npos);
