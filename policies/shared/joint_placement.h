@@ -94,9 +94,8 @@ struct SharedHosts {
 };
 
 /// What the links give: (n_links), byte/s, at one date; of several dates transfer times are averaged. A link
-/// that is out of range at one of them is not used.
+/// that is out of range at one of them (kOutOfRange_bytes_per_s or less) is not used.
 using LinkRates = std::vector<std::vector<double>>;
-inline constexpr double kOutOfRange_bytes_per_s = 0.125;  ///< 1 bit/s, or less
 
 /// The problem of all sources: of every request each unit takes memory for its weights, beside which a host
 /// keeps room for the largest input and output of a layer, multiplications, and energy, of which a host
