@@ -473,9 +473,7 @@ Placed placement_in_order(const JointPlacement& joint, NextHost next) {
 
 SharedHosts shared_hosts(const Problem& problem, int most_units, const HostLimits& limits,
                          const LinkRates& rates, std::span<const char> host_on) {
-  SharedHosts out{block_chain(problem, most_units), {}, {}, {}};
-  out.sources.assign(problem.sources.begin(), problem.sources.end());
-  if (out.sources.empty()) out.sources.push_back(problem.source);
+  SharedHosts out{block_chain(problem, most_units), sources_of(problem), {}, {}};
   const auto is_on = [&](HostId id) { return host_on[static_cast<std::size_t>(id)] != 0; };
   Problem seen = problem;
   std::set<HostId> hosts;
