@@ -100,8 +100,8 @@ TEST_CASE("hadidi_collab_robots: copies take frames by turns") {
   }
   CHECK(shown(s, frames[0])[0].starts_with("robot_2:"));
   CHECK(shown(s, frames[1])[0].starts_with("robot_3:"));
-  CHECK(same(frames[0], frames[2]));
-  CHECK(same(frames[1], frames[3]));
+  CHECK(frames[0] == frames[2]);
+  CHECK(frames[1] == frames[3]);
   // Where nothing is copied the plan stays.
   const auto eight = policy_of("hadidi_collab_robots", robots_of(8));
   eight->plan(s.problem());
