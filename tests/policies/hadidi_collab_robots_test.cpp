@@ -323,5 +323,9 @@ TEST_CASE("hadidi_collab_robots: how far the greedy is from the best assignment"
   MESSAGE("greedy over the best assignment: "
           << 100 * sum / rounds << " % in the mean, " << 100 * largest << " % at most, " << optimal << " of "
           << rounds << " optimal; it found none where there is one " << refused << " times");
-  CHECK(optimal > 0);
+  // Measured: 4.5 %, 91 %, 165 and none.
+  CHECK(sum / rounds < 0.05);
+  CHECK(largest < 1);
+  CHECK(optimal >= 160);
+  CHECK(refused == 0);
 }
