@@ -1,7 +1,6 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
-#include <cmath>
 
 #include "tests/policies/random_scene.h"
 

@@ -7,7 +7,6 @@
 #include <map>
 #include <set>
 
-#include "policies/shared/failures.h"
 #include "policies/shared/sections.h"
 #include "sim/random.h"
 #include "tests/policies/guarded_scene.h"
