@@ -580,8 +580,7 @@ SharedHosts shared_hosts(const Problem& problem, int most_units, const HostLimit
 }
 
 std::size_t own_request(const Problem& problem, const SharedHosts& shared) {
-  return static_cast<std::size_t>(std::ranges::find(shared.sources, problem.source) -
-                                  shared.sources.begin());
+  return static_cast<std::size_t>(std::ranges::find(shared.sources, problem.source) - shared.sources.begin());
 }
 
 Plan plan_of(const Problem& problem, const SharedHosts& shared, const Placed& placed) {
