@@ -101,8 +101,7 @@ class Dina : public Policy {
 
   // The device first, then the fog nodes of this user's pieces, ascending.
   std::vector<Helper> match(const Problem& problem, int& swaps, double& delay_s) const {
-    std::vector<HostId> users(problem.sources.begin(), problem.sources.end());
-    if (users.empty()) users.push_back(problem.source);
+    const std::vector<HostId> users = sources_of(problem);
     std::set<HostId> reached;
     for (const HostId user : users) {
       for (const HostId fog : servers_of_tiers(of(problem, user), {Tier::kEdge})) reached.insert(fog);

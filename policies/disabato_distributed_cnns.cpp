@@ -477,8 +477,7 @@ class DisabatoDistributedCnns : public Policy {
  private:
   Plan decide(const Problem& problem) {
     const BlockTree tree = block_tree(problem, blocks_);
-    std::vector<HostId> sources(problem.sources.begin(), problem.sources.end());
-    if (sources.empty()) sources.push_back(problem.source);
+    const std::vector<HostId> sources = sources_of(problem);
     const auto mine = static_cast<std::size_t>(std::ranges::find(sources, problem.source) - sources.begin());
     const std::optional<Decision> best = Placing(problem, tree, sources, limits_).best();
     if (!best) {

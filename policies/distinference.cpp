@@ -19,7 +19,7 @@
 // placement of least latency among the UAVs that are available, not its steps. THE GREEDY ABOVE IS A
 // RECONSTRUCTION. `placement` also gives what to compare it with: "optimal", the fewest requests turned away
 // and the least sum of latencies (policies/shared/joint_placement.h); "nearest", over the fastest link;
-// "random", a UAV with room drawn for every unit.
+// "random", a UAV with room drawn for every unit, the same whatever the seed.
 //
 //     parameter       | type    | default  | meaning
 //     ----------------|---------|----------|---------------------------------------------------------
@@ -37,7 +37,6 @@
 // Collaborative Swarm of UAVs and Convolutional Networks", IWCMC 2021, doi 10.1109/IWCMC51323.2021.9498967,
 // arXiv 2107.04648.
 
-#include <algorithm>
 #include <map>
 #include <optional>
 #include <utility>
@@ -72,8 +71,7 @@ class Distinference : public Policy {
     rates_ = observed_rates(problem, observation);
     const SharedHosts shared = shared_hosts(problem, units_, limits_, {rates_}, host_on_);
     const Placed placed = place(shared.joint);
-    mine_ = placed.hosts[static_cast<std::size_t>(std::ranges::find(shared.sources, problem.source) -
-                                                  shared.sources.begin())];
+    mine_ = placed.hosts[own_request(problem, shared)];
     return plan_of(problem, shared, placed);
   }
 
@@ -109,12 +107,12 @@ const bool registered = register_policy(
     {.name = "distinference",
      .title = "layers on the UAVs of a swarm, one request after another, within budgets",
      .source = "Dhuheir et al., DistInference, IWCMC 2021",
-     .about =
-         "Requests are served in order of arrival: each layer, or residual block, stays where its input is "
-         "while memory, multiplications and energy last, else goes to the UAV of least transfer and "
-         "computing "
-         "time; what it takes is reserved. A request that finds no room is turned away. The greedy is a "
-         "reconstruction.",
+     .about = "Requests are served in the order of their sources: each layer, or residual block, stays where "
+              "its input is "
+              "while memory, multiplications and energy last, else goes to the UAV of least transfer and "
+              "computing "
+              "time; what it takes is reserved. A request that finds no room is turned away. The greedy is a "
+              "reconstruction.",
      .parameters = parameters(),
      .watches_bandwidth = true,
      .watches_platform = true},

@@ -544,11 +544,9 @@ class DistPrivacy : public Policy {
       left[at(host)].memory_bytes = problem.platform.host(host).memory_bytes.value_or(kNever);
       if (macs_per_host_ > 0) left[at(host)].macs = macs_per_host_;
     }
-    std::vector<HostId> sources(problem.sources.begin(), problem.sources.end());
-    if (sources.empty()) sources.push_back(problem.source);
     std::optional<Plan> mine;
     int rejected = 0;
-    for (const HostId source : sources) {
+    for (const HostId source : sources_of(problem)) {
       Problem own = problem;
       own.source = source;
       const std::vector<Group> groups = groups_of(own, unlimited_from(problem.graph));

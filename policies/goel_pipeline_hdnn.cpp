@@ -37,13 +37,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <optional>
 #include <set>
 
 #include "policies/shared/blocks.h"
-#include "policies/shared/costs.h"
-#include "policies/shared/hosts.h"
 #include "sim/error.h"
 #include "sim/policy.h"
 #include "sim/random.h"

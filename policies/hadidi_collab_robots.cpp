@@ -50,7 +50,6 @@
 #include <utility>
 
 #include "policies/shared/chain.h"
-#include "policies/shared/costs.h"
 #include "policies/shared/hosts.h"
 #include "policies/shared/row_shares.h"
 #include "sim/error.h"

@@ -55,7 +55,6 @@
 #include <charconv>
 #include <iterator>
 #include <optional>
-#include <string_view>
 #include <tuple>
 
 #include "policies/shared/hosts.h"

@@ -114,8 +114,7 @@ class IaoMultiuser : public Policy {
   }
 
   Plan plan(const Problem& problem) override {
-    sources_.assign(problem.sources.begin(), problem.sources.end());
-    if (sources_.empty()) sources_ = {problem.source};
+    sources_ = sources_of(problem);
     if (allocation_ == "edge_only" && units_ < static_cast<int>(sources_.size()))
       parameters_.fail("units", fmt::format("there are {} sources", sources_.size()));
     servers_ = server_candidates(problem, parameters_, {Tier::kEdge});

@@ -48,7 +48,6 @@
 // same family in Disabato et al.; the paper itself was not at hand: limits, turning away, the trend and the
 // heuristics are a reconstruction).
 
-#include <algorithm>
 #include <cmath>
 #include <deque>
 #include <optional>
@@ -98,8 +97,7 @@ class Ould : public Policy {
     const Placed placed = placement_ == "optimal"   ? best_placement(shared.joint)
                           : placement_ == "nearest" ? placement_in_order(shared.joint, NextHost::kNearest)
                                                     : placement_in_order(shared.joint, NextHost::kRoomiest);
-    mine_ = placed.hosts[static_cast<std::size_t>(std::ranges::find(shared.sources, problem.source) -
-                                                  shared.sources.begin())];
+    mine_ = placed.hosts[own_request(problem, shared)];
     Plan plan = plan_of(problem, shared, placed);
     plan.decision["programme"] = placed.programme ? 1 : 0;
     plan.decision["proven"] = placement_ == "optimal" && placed.proven ? 1 : 0;
@@ -118,7 +116,8 @@ class Ould : public Policy {
   LinkRates rates(const Problem& problem, const Observation& observation) const {
     std::vector<double> now = observed_rates(problem, observation);
     if (horizon_s_ == 0) return {now};
-    // What is off for another reason than its range is expected to stay off.
+    // A link that is off now is expected to stay off, unless it is known what it will give: then nothing is
+    // seen of a failure.
     LinkRates out;
     for (int step = 0; (step + 0.5) * step_s_ < horizon_s_; ++step) {
       const double ahead_s = (step + 0.5) * step_s_;

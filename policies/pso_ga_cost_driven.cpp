@@ -70,14 +70,12 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <optional>
 #include <set>
 
 #include "policies/shared/hosts.h"
 #include "policies/shared/schedule.h"
 #include "policies/shared/swarm.h"
 #include "sim/policy.h"
-#include "sim/random.h"
 
 namespace cdisim {
 namespace {

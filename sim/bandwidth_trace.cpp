@@ -17,10 +17,9 @@ namespace {
 
 const std::vector<std::string> kTimeUnits{"s", "ms"};
 const std::vector<std::string> kBandwidthUnits{"Mbps", "kbps", "bps", "MBps"};
-constexpr double kNoCoverage = 0.125;  ///< byte/s: 1 bit/s
 
 double covered(double bytes_per_s) {
-  return bytes_per_s == 0 ? kNoCoverage : bytes_per_s;
+  return bytes_per_s == 0 ? kOutOfRange_bytes_per_s : bytes_per_s;
 }
 
 // Every search goes through this one definition of when step `i` of cycle `cycle` begins, so that at() and

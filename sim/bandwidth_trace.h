@@ -9,6 +9,9 @@
 
 namespace cdisim {
 
+/// What a link gives while it is out of range, for who looks at nothing but bandwidths: 1 bit/s.
+inline constexpr double kOutOfRange_bytes_per_s = 0.125;
+
 /// Bandwidth as a step function of time: `bandwidth_bytes_per_s[i]` holds from `start_s[i]` until the next
 /// start, the last one until `length_s`. After that it starts again from the beginning where `repeat`, else
 /// the last value stays.

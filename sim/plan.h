@@ -32,6 +32,8 @@ struct Transform {
   double ratio = 1;        ///< (0, 1] for a compression, above 1 for an expansion
   double encode_flop = 0;  ///< on the sending host, before the transfer
   double decode_flop = 0;  ///< on the receiving host, after it
+
+  bool operator==(const Transform&) const = default;
 };
 
 /// Layers that one host computes in one go, once all their inputs have arrived and their weights lie there.
@@ -52,6 +54,8 @@ struct Piece {
   /// compute it passes on only that part, to those whose host does not compute it: halos that go by way of a
   /// host.
   std::vector<LayerId> relays = {};
+
+  bool operator==(const Piece&) const = default;
 };
 
 /// Work stealing: pieces that nobody is to compute from the start. Once its inputs are there (or may be
@@ -72,12 +76,16 @@ struct Stealing {
   /// is there when they are taken: at least all of their own parts. These pieces join the queue without
   /// waiting for the others.
   std::map<int, Parts> alone = {};
+
+  bool operator==(const Stealing&) const = default;
 };
 
 /// Weights that go from the source to a host that lacks them.
 struct Upload {
   std::vector<LayerId> layers;  ///< ascending
   HostId host = 0;
+
+  bool operator==(const Upload&) const = default;
 };
 
 /// Ends of an edge that are not pieces.
@@ -88,6 +96,8 @@ struct EdgeTransform {
   int from = kSourceEnd;
   int to = kSourceEnd;
   Transform transform;
+
+  bool operator==(const EdgeTransform&) const = default;
 };
 
 /// The decision for one request: who computes what, and where inference stops. The edges between pieces and
@@ -115,6 +125,8 @@ struct Plan {
   /// What becomes of a request that this plan lost because a host or link failed: it starts again, at its
   /// source, under the first of these whose hosts are on. Fallbacks have none of their own.
   std::vector<Plan> fallbacks;
+
+  bool operator==(const Plan&) const = default;
 };
 
 /// The layers that a plan computes for a request that stops at `exit`: those of this exit and of all earlier

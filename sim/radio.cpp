@@ -11,7 +11,6 @@ namespace cdisim {
 namespace {
 
 constexpr double kLight_m_per_s = 299792458;
-constexpr double kOutOfRange = 0.125;  ///< byte/s: 1 bit/s, for who looks at nothing but bandwidths
 
 double decibel(double ratio) {
   return 10 * std::log10(ratio);
@@ -97,7 +96,8 @@ RadioTrace radio_trace(const RadioChannel& channel, const Motion& from, const Mo
     const bool on = !channel.min_snr_db || channel.snr_db(a, b) >= *channel.min_snr_db;
     if (on != was_on) out.states.emplace_back(begins_s, on);
     was_on = on;
-    const double bandwidth = on ? std::max(kOutOfRange, channel.bandwidth_bytes_per_s(a, b)) : kOutOfRange;
+    const double bandwidth =
+        on ? std::max(kOutOfRange_bytes_per_s, channel.bandwidth_bytes_per_s(a, b)) : kOutOfRange_bytes_per_s;
     if (!trace.start_s.empty() && trace.bandwidth_bytes_per_s.back() == bandwidth) continue;
     trace.start_s.push_back(begins_s);
     trace.bandwidth_bytes_per_s.push_back(bandwidth);

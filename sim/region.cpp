@@ -89,6 +89,7 @@ bool covers(std::span<const Region> boxes, const Region& region) {
 // ---- cutting ----
 
 std::vector<Range> split(int extent, std::span<const double> shares) {
+  constexpr double kLastDigits = 1e-9;  // of an index: what a solver leaves of 1/4 rounds as 1/4 does
   const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
   assert(sum > 0);
   std::vector<Range> out;
@@ -96,7 +97,8 @@ std::vector<Range> split(int extent, std::span<const double> shares) {
   for (const double share : shares) {
     up_to += share;
     const int begin = out.empty() ? 0 : out.back().end;
-    out.push_back({begin, std::max(begin, static_cast<int>(std::lround(extent * up_to / sum)))});
+    const auto end = static_cast<int>(std::lround(extent * up_to / sum + kLastDigits));
+    out.push_back({begin, std::max(begin, end)});
   }
   return out;
 }

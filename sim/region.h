@@ -42,8 +42,8 @@ bool covers(std::span<const Region> boxes, const Region& region);
 
 // ---- cutting ----
 
-/// Consecutive ranges of 0 .. extent in proportion to `shares`, each end rounded to the nearest index; a
-/// small share may get none. @pre shares are not negative, their sum is positive.
+/// Consecutive ranges of 0 .. extent in proportion to `shares`, each end rounded to the nearest index,
+/// half an index up; a small share may get none. @pre shares are not negative, their sum is positive.
 std::vector<Range> split(int extent, std::span<const double> shares);
 /// All of a tensor but for one dimension.
 Region slab(const Shape& shape, std::size_t dimension, Range range);

@@ -691,6 +691,7 @@ TEST_CASE("region: algebra of boxes") {
 TEST_CASE("region: cuts") {
   CHECK(split(10, std::vector<double>{1, 1}) == std::vector<Range>{{0, 5}, {5, 10}});
   CHECK(split(10, std::vector<double>{3, 1}) == std::vector<Range>{{0, 8}, {8, 10}});  // 7.5 rounds up
+  CHECK(split(10, std::vector<double>{0.75 * (1 - 1e-12), 0.25}) == std::vector<Range>{{0, 8}, {8, 10}});
   CHECK(split(2, std::vector<double>{8, 1, 1}) == std::vector<Range>{{0, 2}, {2, 2}, {2, 2}});
   CHECK(split_rows({8, 5, 4}, 2) == std::vector<Region>{{{0, 8}, {0, 3}, {0, 4}}, {{0, 8}, {3, 5}, {0, 4}}});
   CHECK(split_rows({3, 8}, 7).size() == 3);  // tokens

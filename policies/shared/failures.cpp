@@ -1,6 +1,5 @@
 #include "policies/shared/failures.h"
 
-#include <algorithm>
 #include <set>
 
 #include "policies/shared/costs.h"

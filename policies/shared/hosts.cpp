@@ -29,6 +29,11 @@ std::vector<HostId> candidates(const Problem& problem, const std::vector<Tier>& 
 
 }  // namespace
 
+std::vector<HostId> sources_of(const Problem& problem) {
+  if (problem.sources.empty()) return {problem.source};
+  return {problem.sources.begin(), problem.sources.end()};
+}
+
 std::vector<HostId> hosts_of_tiers(const Problem& problem, const std::vector<Tier>& tiers) {
   return candidates(problem, tiers, true);
 }

@@ -8,6 +8,9 @@
 
 namespace cdisim {
 
+/// The experiment's sources, `problem.source` among them; that one alone where the problem names none.
+std::vector<HostId> sources_of(const Problem& problem);
+
 /// The reachable hosts of these tiers, ascending, the source among them where it is of one.
 /// @throws InputError naming the platform file, the tiers and the source when there is none.
 std::vector<HostId> hosts_of_tiers(const Problem& problem, const std::vector<Tier>& tiers);

@@ -123,7 +123,7 @@ class Optimum {
         for (const std::size_t u : asking_) away_price_ = std::max(away_price_, 2 * free_.least_s[u]);
       }
       if (!closed()) search(kRounds);
-      if (closed()) return with_latencies(joint_, std::move(*best_));
+      if (closed()) return answer(std::move(*best_));
       if (std::optional<Placed> found = programme()) return std::move(*found);
     }
   }
@@ -315,8 +315,15 @@ class Optimum {
     return static_cast<std::size_t>(std::lround(-minimise(program).objective));
   }
 
-  // Nothing where so few cannot be turned away.
-  std::optional<Placed> programme() const {
+  Placed answer(std::vector<std::vector<std::size_t>> hosts) const {
+    Placed out = with_latencies(joint_, std::move(hosts));
+    out.programme = programme_;
+    out.proven = proven_;
+    return out;
+  }
+
+  // Nothing where so few cannot be turned away, or none was found before the search stopped.
+  std::optional<Placed> programme() {
     const Bounds bounds = bounds_of();
     const std::size_t n = joint_.hosts;
     const double enough = most_s_ * (1 + kRounding);
@@ -390,6 +397,8 @@ class Optimum {
       }
     }
     const LinearSolution solution = minimise(program);
+    programme_ = true;
+    if (solution.status == LinearSolution::Status::kStopped) proven_ = false;
     std::vector<std::vector<std::size_t>> hosts(joint_.requests);
     if (solution.values.empty()) {
       if (!best_) return std::nullopt;
@@ -401,10 +410,7 @@ class Optimum {
         if (a >= 0 && solution.values[static_cast<std::size_t>(a)] > 0.5) hosts[u].push_back(at % n);
       }
     }
-    Placed out = with_latencies(joint_, std::move(hosts));
-    out.programme = true;
-    out.proven = solution.status != LinearSolution::Status::kStopped;
-    return out;
+    return answer(std::move(hosts));
   }
 
   const JointPlacement& joint_;
@@ -416,6 +422,8 @@ class Optimum {
   Bounds free_;  // without prices
   double least_s_ = -kNever, most_s_ = kNever;
   std::optional<std::vector<std::vector<std::size_t>>> best_;  // of sum most_s_
+  bool programme_ = false;                                     // was asked, also for fewer turned away
+  bool proven_ = true;                                         // no search was stopped
 };
 
 }  // namespace
@@ -473,9 +481,7 @@ Placed placement_in_order(const JointPlacement& joint, NextHost next) {
 
 SharedHosts shared_hosts(const Problem& problem, int most_units, const HostLimits& limits,
                          const LinkRates& rates, std::span<const char> host_on) {
-  SharedHosts out{block_chain(problem, most_units), {}, {}, {}};
-  out.sources.assign(problem.sources.begin(), problem.sources.end());
-  if (out.sources.empty()) out.sources.push_back(problem.source);
+  SharedHosts out{block_chain(problem, most_units), sources_of(problem), {}, {}};
   const auto is_on = [&](HostId id) { return host_on[static_cast<std::size_t>(id)] != 0; };
   Problem seen = problem;
   std::set<HostId> hosts;
@@ -502,9 +508,7 @@ SharedHosts shared_hosts(const Problem& problem, int most_units, const HostLimit
       if (i == k) continue;
       delay_s = route == nullptr ? kNever : route->latency_s;
       for (const std::vector<double>& at_date : rates) {
-        double rate = kNever;
-        for (const LinkId link : route == nullptr ? std::span<const LinkId>() : route->links)
-          rate = std::min(rate, at_date[static_cast<std::size_t>(link)]);
+        const double rate = route == nullptr ? kNever : route->bytes_per_s(at_date);
         if (rate <= kOutOfRange_bytes_per_s) delay_s = kNever;
         s_per_byte += 1 / std::max(rate, kOutOfRange_bytes_per_s) / static_cast<double>(rates.size());
       }
@@ -540,8 +544,7 @@ SharedHosts shared_hosts(const Problem& problem, int most_units, const HostLimit
     if (is_new) found->second = piece_times(problem, all, id);
     const PieceTimes& of_host = found->second;
     joint.run_s.push_back(of_host.run_s);
-    seen.source = id;
-    const double watt = computing_power_w(seen);
+    const double watt = computing_power_w(problem, id);
     const Host& host = problem.platform.host(id);
     memory.most.push_back(std::max(0.0, host.memory_bytes.value_or(kNever) - work_bytes));
     macs.most.push_back(limits.macs > 0 ? limits.macs : kNever);
@@ -576,9 +579,12 @@ SharedHosts shared_hosts(const Problem& problem, int most_units, const HostLimit
   return out;
 }
 
+std::size_t own_request(const Problem& problem, const SharedHosts& shared) {
+  return static_cast<std::size_t>(std::ranges::find(shared.sources, problem.source) - shared.sources.begin());
+}
+
 Plan plan_of(const Problem& problem, const SharedHosts& shared, const Placed& placed) {
-  const auto mine =
-      static_cast<std::size_t>(std::ranges::find(shared.sources, problem.source) - shared.sources.begin());
+  const std::size_t mine = own_request(problem, shared);
   std::vector<HostId> hosts;
   for (const std::size_t at : placed.hosts[mine]) hosts.push_back(shared.hosts[at]);
   Plan plan;

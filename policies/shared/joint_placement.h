@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <span>
 #include <vector>
 
@@ -71,7 +70,9 @@ enum class NextHost {
   kFastest,   ///< least transfer and computing
   kNearest,   ///< the fastest link
   kRoomiest,  ///< the most of the first budget left
-  kRandom     ///< any, drawn for every unit, whether or not there is room where the one before is
+  /// Any, drawn for every unit, whether or not there is room where the one before is. Draws are the same
+  /// whatever the seed, so that all sources' policies agree.
+  kRandom
 };
 
 /// Request after request, unit after unit on the host of the one before (of the first: the source) while the
@@ -94,9 +95,8 @@ struct SharedHosts {
 };
 
 /// What the links give: (n_links), byte/s, at one date; of several dates transfer times are averaged. A link
-/// that is out of range at one of them is not used.
+/// that is out of range at one of them (kOutOfRange_bytes_per_s or less) is not used.
 using LinkRates = std::vector<std::vector<double>>;
-inline constexpr double kOutOfRange_bytes_per_s = 0.125;  ///< 1 bit/s, or less
 
 /// The problem of all sources: of every request each unit takes memory for its weights, beside which a host
 /// keeps room for the largest input and output of a layer, multiplications, and energy, of which a host
@@ -104,6 +104,9 @@ inline constexpr double kOutOfRange_bytes_per_s = 0.125;  ///< 1 bit/s, or less
 /// @param host_on  (n_hosts); what is off neither asks nor computes
 SharedHosts shared_hosts(const Problem& problem, int most_units, const HostLimits& limits,
                          const LinkRates& rates, std::span<const char> host_on);
+
+/// Which request is that of problem.source.
+std::size_t own_request(const Problem& problem, const SharedHosts& shared);
 
 /// The part of problem.source. Its decision: units, hosts (that compute for this source), served (1: yes, 0:
 /// turned away), turned_away (of all sources), predicted_latency_s (of this source) and objective_s (sum over

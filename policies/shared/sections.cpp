@@ -7,7 +7,6 @@
 #include <sstream>
 #include <string>
 
-#include "policies/shared/costs.h"
 #include "policies/shared/hosts.h"
 #include "sim/error.h"
 

@@ -12,7 +12,7 @@ TEST_CASE("cloud_only: the cloud computes everything") {
   REQUIRE(plan.pieces.size() == 1);
   CHECK(plan.pieces[0].host == s.host("cloud"));
   CHECK(plan.pieces[0].layers.size() == 3);
-  CHECK(same(plan_of(s, "cloud_only", {{"host", "cloud"}}), plan));
+  CHECK(plan_of(s, "cloud_only", {{"host", "cloud"}}) == plan);
   CHECK(input_error([&] { plan_of(s, "cloud_only", {{"host", "edge"}}); }).ends_with("valid: cloud"));
 }
 

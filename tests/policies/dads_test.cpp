@@ -1,7 +1,6 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
-#include <cmath>
 
 #include "tests/policies/random_scene.h"
 
@@ -163,7 +162,7 @@ TEST_CASE("dads: the load chooses between the two") {
   std::optional<Plan> plan = policy->replan(s.problem(), at(0.5));
   REQUIRE(plan);
   CHECK(plan->decision.at("heavy") == 1);
-  CHECK(same(*plan, plan_of(s, "dads", {{"mode", "heavy"}})));
+  CHECK(*plan == plan_of(s, "dads", {{"mode", "heavy"}}));
   plan = policy->replan(s.problem(), at(10));
   REQUIRE(plan);
   CHECK(plan->decision.at("heavy") == 0);
@@ -184,7 +183,7 @@ TEST_CASE("dads: follows the bandwidth, once a period, and keeps what need not c
   const std::optional<Plan> plan = policy->replan(s.problem(), at(4));
   REQUIRE(plan);
   CHECK(plan->decision.at("partition_point") == 3);
-  CHECK(same(*plan, plan_of(s, "dads")));
+  CHECK(*plan == plan_of(s, "dads"));
 }
 
 TEST_CASE("dads: wrong parameters") {

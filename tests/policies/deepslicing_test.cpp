@@ -33,7 +33,7 @@ TEST_CASE("deepslicing: its cut into blocks against all cuts of 150 random model
     Scene s = row_scene(random, 2 + random.below(3), 12, chain);
     const Problem problem = s.problem();
     const RowLayers rows = row_layers(s.graph, 0);
-    if (rows.stages.empty()) continue;
+    REQUIRE(!rows.stages.empty());
     const Plan plan = plan_of(s, "deepslicing");
     RowShares shares{row_hosts(problem, 0, "test"), {}, static_cast<HostId>(plan.decision.at("aggregator"))};
     shares.shares = speed_shares(problem, rows, shares.hosts);
@@ -60,7 +60,10 @@ TEST_CASE("deepslicing: its cut into blocks against all cuts of 150 random model
                           << " % in the mean; without waiting for each other, by estimate(), "
                           << 100 * estimate_gap << " % above the best in the mean; " << several
                           << " of 150 with blocks of several lengths");
-  CHECK(largest_gap < 0.05);
+  CHECK(several > 0);
+  // Measured: 1.8 %, 0.02 %.
+  CHECK(largest_gap < 0.02);
+  CHECK(mean_gap < 0.0003);
 }
 
 TEST_CASE("deepslicing: heights by speed, blocks by length") {

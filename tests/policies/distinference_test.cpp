@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include <ctime>
 #include <map>
 
 #include "sim/random.h"
@@ -64,7 +63,8 @@ TEST_CASE("distinference: requests reserve, in the order of their sources; the l
     CHECK(hosts_of(plan) == expected.at(source));
     CHECK(plan.decision.at("turned_away") == 1);
     CHECK(plan.decision.at("served") == (source == 2 ? 0 : 1));
-    CHECK(policy_of("distinference", ten_million("random"))->plan(problem).decision.at("turned_away") >= 0);
+    // Wherever the first two leave their first stages, no third one fits.
+    CHECK(policy_of("distinference", ten_million("random"))->plan(problem).decision.at("turned_away") == 1);
   }
 }
 
@@ -111,7 +111,7 @@ TEST_CASE("distinference: keeps its plan until rates or hosts change it") {
   CHECK(hosts_of(*third) == std::vector<HostId>{0, 2});
 }
 
-TEST_CASE("distinference: how far from the optimum, and that it is quick") {
+TEST_CASE("distinference: how far from the optimum") {
   Scene s{Platform::load(kRoot + "/platforms/uav_mesh.xml"),
           LayerGraph::load(kRoot + "/workloads/vgg16.json"),
           LatencyModel::roofline(kRoot + "/platforms/hardware.json")};

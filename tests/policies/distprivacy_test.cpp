@@ -302,7 +302,7 @@ TEST_CASE("distprivacy: what each device receives is what it lacks") {
 
 namespace {
 
-// Random convolutions on three or four hosts of random speeds, rates, memories.
+// Random convolutions on three hosts of random speeds, rates, memories.
 struct Case {
   Scene scene;
   Json parameters;
@@ -317,7 +317,6 @@ Case random_case(Random& random) {
     const double memory = little ? std::floor(2000 + 6000 * random.uniform()) : 0;
     machines.push_back({fmt::format("h{}", i), 1e6 * (1 + 9 * random.uniform()), i == 0 ? 0 : memory});
   }
-  std::map<std::pair<std::size_t, std::size_t>, double> rates;
   Platform platform = mesh(
       machines, [&](std::size_t, std::size_t) { return std::floor(1e5 * std::pow(100, random.uniform())); });
   Case c{{std::move(platform), convolutions(maps)}, Json::object(), maps};

@@ -100,8 +100,8 @@ TEST_CASE("hadidi_collab_robots: copies take frames by turns") {
   }
   CHECK(shown(s, frames[0])[0].starts_with("robot_2:"));
   CHECK(shown(s, frames[1])[0].starts_with("robot_3:"));
-  CHECK(same(frames[0], frames[2]));
-  CHECK(same(frames[1], frames[3]));
+  CHECK(frames[0] == frames[2]);
+  CHECK(frames[1] == frames[3]);
   // Where nothing is copied the plan stays.
   const auto eight = policy_of("hadidi_collab_robots", robots_of(8));
   eight->plan(s.problem());
@@ -323,5 +323,9 @@ TEST_CASE("hadidi_collab_robots: how far the greedy is from the best assignment"
   MESSAGE("greedy over the best assignment: "
           << 100 * sum / rounds << " % in the mean, " << 100 * largest << " % at most, " << optimal << " of "
           << rounds << " optimal; it found none where there is one " << refused << " times");
-  CHECK(optimal > 0);
+  // Measured: 4.5 %, 91 %, 165 and none.
+  CHECK(sum / rounds < 0.05);
+  CHECK(largest < 1);
+  CHECK(optimal >= 160);
+  CHECK(refused == 0);
 }

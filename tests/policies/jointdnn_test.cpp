@@ -365,7 +365,7 @@ TEST_CASE("jointdnn: follows the bandwidth") {
   const std::optional<Plan> plan = policy->replan(s.problem(), observation);
   REQUIRE(plan);
   CHECK(plan->decision.at("device_layers") == 0);
-  CHECK(same(*plan, plan_of(s, "jointdnn")));
+  CHECK(*plan == plan_of(s, "jointdnn"));
   s.bandwidth_bytes_per_s = {1e4, 1e2};  // the result's way back, 40 s
   CHECK(policy->replan(s.problem(), observation)->decision.at("device_layers") == 2);
 }

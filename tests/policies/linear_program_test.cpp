@@ -1,7 +1,6 @@
 #include "policies/shared/linear_program.h"
 
 #include <doctest/doctest.h>
-#include <fmt/format.h>
 
 #include <cmath>
 

@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <limits>
-#include <numeric>
 
 #include "sim/random.h"
 

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "sim/random.h"
 #include "sim/sweep.h"
@@ -231,6 +232,14 @@ std::pair<double, double> excess(double speed_flop_per_s) {
       }
     }
     CHECK(best <= chosen * (1 + 1e-9));
+    // Rounding gives a device up to a row more than its share, with which all would end together. Before it
+    // computes, and after, nothing travels for longer than all of the input, or of the output.
+    const double flop = s.graph.layer(0).work_flop,
+                 shared_s = flop / std::accumulate(speeds.begin(), speeds.end(), 0.0),
+                 row_s = flop / rows / std::ranges::min(speeds),
+                 messages_s = 2 * 0.01 + (s.graph.input_bytes() + s.graph.layer(0).output_bytes) / 1e6;
+    CHECK(chosen <= shared_s + row_s + messages_s);
+    CHECK(best >= shared_s * (1 - 1e-9));
     sum += chosen / best - 1;
     worst = std::max(worst, chosen / best - 1);
   }

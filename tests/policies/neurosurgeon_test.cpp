@@ -54,11 +54,11 @@ TEST_CASE("neurosurgeon: a given partition point is kept") {
   for (int k = 0; k <= 3; ++k) {
     const Plan plan = plan_of(s, "neurosurgeon", {{"partition_point", k}});
     CHECK(plan.decision.at("partition_point") == k);
-    CHECK(same(plan, [&] {
+    CHECK(plan == [&] {
       Plan expected = chain_plan(s.graph, 0, k, s.host("device"), s.host("server"));
       expected.decision["partition_point"] = k;
       return expected;
-    }()));
+    }());
   }
   CHECK(input_error([&] {
           plan_of(s, "neurosurgeon", {{"partition_point", 4}});
@@ -80,7 +80,7 @@ TEST_CASE("neurosurgeon: follows the bandwidth") {
   const std::optional<Plan> plan = policy->replan(s.problem(), observation);
   REQUIRE(plan);
   CHECK(plan->decision.at("partition_point") == 0);
-  CHECK(same(*plan, plan_of(s, "neurosurgeon")));
+  CHECK(*plan == plan_of(s, "neurosurgeon"));
 }
 
 TEST_CASE("neurosurgeon: moves layers to the device while the server is loaded") {
@@ -96,7 +96,7 @@ TEST_CASE("neurosurgeon: moves layers to the device while the server is loaded")
   const std::optional<Plan> loaded = policy->replan(s.problem(), observation);
   REQUIRE(loaded);
   CHECK(loaded->decision.at("partition_point") == 3);
-  CHECK(same(*loaded, plan_of(s, "neurosurgeon")));
+  CHECK(*loaded == plan_of(s, "neurosurgeon"));
   CHECK_FALSE(policy->replan(s.problem(), observation));
   s.platform.edit_host(s.host("server")).power_state = 0;
   const std::optional<Plan> idle = policy->replan(s.problem(), observation);

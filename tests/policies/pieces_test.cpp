@@ -5,7 +5,6 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "policies/shared/schedule.h"
 #include "tests/policies/random_scene.h"

@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include "policies/shared/failures.h"
 #include "tests/policies/guarded_scene.h"
 
 using namespace cdisim;

@@ -3,8 +3,6 @@
 
 #include <doctest/doctest.h>
 
-#include <cmath>
-
 #include "policies/shared/chain.h"
 #include "policies/shared/edge_offload.h"
 #include "policies/shared/trained_network.h"

@@ -117,21 +117,6 @@ inline Plan plan_of(Scene& scene, const std::string& name, const Json& parameter
   return plan;
 }
 
-inline bool same(const Plan& a, const Plan& b) {
-  const auto same_piece = [](const Piece& x, const Piece& y) {
-    return x.host == y.host && x.layers == y.layers && x.parts == y.parts;
-  };
-  const auto same_transform = [](const EdgeTransform& x, const EdgeTransform& y) {
-    return x.from == y.from && x.to == y.to && x.transform.ratio == y.transform.ratio &&
-           x.transform.encode_flop == y.transform.encode_flop &&
-           x.transform.decode_flop == y.transform.decode_flop;
-  };
-  return a.exit == b.exit && a.decision == b.decision &&
-         std::equal(a.pieces.begin(), a.pieces.end(), b.pieces.begin(), b.pieces.end(), same_piece) &&
-         std::equal(a.transforms.begin(), a.transforms.end(), b.transforms.begin(), b.transforms.end(),
-                    same_transform);
-}
-
 /// The message of the InputError that `function` throws.
 template <class Function>
 std::string input_error(const Function& function) {

@@ -440,7 +440,7 @@ TEST_CASE("spinn: follows the bandwidth and the load, and keeps what need not ch
   REQUIRE(plan);
   CHECK(plan->decision.at("partition_point") == 4);
   CHECK(plan->fallbacks.empty());
-  CHECK(same(*plan, plan_of(s, "spinn")));
+  CHECK(*plan == plan_of(s, "spinn"));
 
   // Others take all but 1/2000 of the server, which then has half of the device's speed: the 0.16 ms of the
   // cut behind fc_1 become 320.

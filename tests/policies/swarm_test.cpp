@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "sim/random.h"
-
 using namespace cdisim;
 
 namespace {
