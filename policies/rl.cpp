@@ -10,9 +10,9 @@
 //
 // What an agent sees and may do, and its reward, are those of the environments EdgeOffload-v0 and
 // TaskStream-v0, defined in policies/shared/edge_offload.h; the file's format is in
-// policies/shared/trained_network.h. experiments/rl/train.py trains networks with Stable-Baselines3 and writes
-// their files: boomerang_dqn, boomerang_ppo, task_stream_dqn, task_stream_ppo. A network is for one model only,
-// which it names, and is an error elsewhere.
+// policies/shared/trained_network.h. experiments/rl/train.py trains networks with Stable-Baselines3 and
+// writes their files: boomerang_dqn, boomerang_ppo, task_stream_dqn, task_stream_ppo. A network is for one
+// model only, which it names, and is an error elsewhere.
 //
 //     parameter | type   | default         | meaning
 //     ----------|--------|-----------------|-----------------------------------------------------------

@@ -90,7 +90,7 @@ void add_plan(py::module_& module) {
            py::arg("transforms") = std::vector<EdgeTransform>(), py::arg("stealing") = py::none(),
            py::arg("uploads") = std::vector<Upload>(), py::arg("decision") = std::map<std::string, double>(),
            py::arg("fallbacks") = std::vector<Plan>())
-      .def("__eq__", [](const Plan& a, const Plan& b) { return plan_to_json(a) == plan_to_json(b); })
+      .def("__eq__", [](const Plan& a, const Plan& b) { return a == b; })
       .def("__repr__", [](const Plan& self) { return "<cdisim.Plan " + plan_to_json(self).dump() + ">"; });
   (*plan).attr("__hash__") = py::none();
   plan.variable("pieces", &Plan::pieces)

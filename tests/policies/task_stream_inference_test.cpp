@@ -338,6 +338,50 @@ TEST_CASE("task_stream_inference: offline, online, greedy and Edgent on held-out
   CHECK(sums[2] > sums[3]);
 }
 
+TEST_CASE(
+    "task_stream_inference: trained networks against the clairvoyant optimum, at a constant bandwidth") {
+  // Streams of seeds that nobody learned from. The networks learned on changing links; "offline" knows the
+  // arrivals and is the dynamic program.
+  struct Decider {
+    const char* label;
+    std::string policy;
+    Json parameters;
+  };
+  const auto online = [](const char* network) { return Json{{"mode", "online"}, {"network", network}}; };
+  const Decider deciders[] = {
+      {"offline", kName, Json{{"mode", "offline"}}},   {"table", kName, online("")},
+      {"dqn", kName, online("task_stream_dqn")},       {"ppo", kName, online("task_stream_ppo")},
+      {"greedy", kName, Json{{"mode", "greedy"}}},     {"random", "random", Json::object()},
+      {"edge_exit_5", "edge_only", Json{{"exit", 5}}}, {"edge_exit_1", "edge_only", Json{{"exit", 1}}}};
+  for (const double rate_per_s : {4.0, 8.0}) {
+    Scene s = testbed();
+    s.deadline_s = 0.3;
+    for (const LinkId link : s.platform.find_links("lan")) s.platform.set_bandwidth(link, 1e6 / 8);
+    std::map<std::string, double> worth;
+    for (const std::uint64_t seed : {201, 202, 203}) {
+      RunSpec spec = spec_of(s);
+      spec.arrivals.kind = Arrivals::Kind::kPoisson;
+      spec.arrivals.period_s = 1 / rate_per_s;
+      spec.requests = 200;
+      spec.seed = seed;
+      for (const Decider& d : deciders) worth[d.label] += simulated(spec, d.policy, d.parameters) / 600;
+    }
+    std::string text;
+    for (const Decider& d : deciders) {
+      text += fmt::format("; {} {:.4f} ({:.4f} below)", d.label, worth[d.label],
+                          worth["offline"] - worth[d.label]);
+    }
+    MESSAGE(fmt::format("{} requests a second at 1 Mbit/s: accuracy in time{}", rate_per_s, text));
+    for (const char* learned : {"table", "dqn", "ppo"}) {
+      CAPTURE(learned);
+      CHECK(worth[learned] <= worth["offline"]);
+      CHECK(worth[learned] > worth["random"]);
+      // At 4 a second uploads of 116 ms seldom meet, and the edge alone is nearly as good.
+      if (rate_per_s > 4) CHECK(worth[learned] > std::max(worth["edge_exit_1"], worth["edge_exit_5"]));
+    }
+  }
+}
+
 TEST_CASE("task_stream_inference: alone, greedy is Edgent") {
   Scene s = testbed();
   for (const double deadline_s : {0.02, 0.023, 0.0245, 0.05, 1.0, 3.0}) {
