@@ -253,9 +253,10 @@ class EdgeOffloadEnv(OffloadEnv):
 
     Observation: Box(0, 1, (n_features,), float32), one number a feature, scaled as it says (OffloadFeature):
         {"feature": name, "scale": "linear" or "log", "low": quantity, "high": quantity}
-    uplink_bandwidth: that of the route to the edge host; deadline; device_queue, server_queue: computations that wait or
-    run; since_change: time since the bandwidth changed; arrival_gap: mean time between requests so far; link_backlog,
-    server_backlog, device_backlog: time until they will have done what earlier decisions gave them, as predicted.
+    uplink_bandwidth: that of the route to the edge host; deadline; device_queue, server_queue: computations that wait
+    or run; since_change: time since the bandwidth changed; arrival_gap: mean time between requests so far;
+    link_backlog, server_backlog, device_backlog: time until they will have done what earlier decisions gave them, as
+    predicted.
     By default uplink_bandwidth, deadline, device_queue, server_queue and since_change.
 
     Action: Discrete(n_actions). `actions` says what each is (OffloadAction: exit from 0, layers_on_server, accuracy):

@@ -16,8 +16,8 @@ from cdisim.result import Result
 Experiment = Union[str, "os.PathLike[str]", dict[str, Any]]
 
 
-def run(experiment: Experiment, *, policy=None, vary: Optional[dict[str, list]] = None, seed: Optional[int] = None, jobs: Optional[int] = None,
-        progress: Union[bool, Callable[[int, int], None]] = False, requests: bool = True) -> Result:
+def run(experiment: Experiment, *, policy=None, vary: Optional[dict[str, list]] = None, seed: Optional[int] = None,
+        jobs: Optional[int] = None, progress: Union[bool, Callable[[int, int], None]] = False, requests: bool = True) -> Result:
     """Runs an experiment in processes of its own and returns its Result.
 
     experiment: path or name of an experiment file, or a dict with the same keys; files that a dict names are found by

@@ -52,7 +52,8 @@ TASKS = {
 
 def environment(task, **options):
     """The task's environment, at the experiment's own values unless `vary` says otherwise."""
-    return task["environment"](options.pop("experiment", task["experiment"]), observation=task["observation"], **options)
+    experiment = options.pop("experiment", task["experiment"])
+    return task["environment"](experiment, observation=task["observation"], **options)
 
 
 def train(task, algorithm, steps, seed):
@@ -127,8 +128,8 @@ def alone(task, seed, dates, apart):
     """The best reward that each request could earn, had it link and hosts to itself: from runs of each action in which
     only every `apart`-th request arrives.
 
-    Where the deadline is no longer than the gaps between requests, those in time never meet, so that dynamic programming
-    over the requests has one state and this is the clairvoyant optimum; elsewhere it is a bound that nothing reaches.
+    Where the deadline is no longer than the gaps between requests, those in time never meet: dynamic programming over
+    the requests then has one state, and this is the clairvoyant optimum. Elsewhere it is a bound that nothing reaches.
     """
     best = {}
     with tempfile.TemporaryDirectory() as folder:

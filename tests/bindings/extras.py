@@ -10,7 +10,7 @@ BUILD = pathlib.Path(os.environ.get("CDISIM_BUILD", pathlib.Path(__file__).resol
 
 
 def go_on_with(what, *packages, without_cuda=False):
-    """Runs this program again in a virtual environment, `what` in the build folder, that has the packages, besides those
+    """Runs this program again in a virtual environment, `what` in the build folder, that has the packages besides those
     of this Python. Where PyPI is out of reach, or would bring several GB of CUDA against `without_cuda`, it ends as
     skipped."""
     python = BUILD / what / "bin" / "python"

@@ -27,7 +27,8 @@ EDGENT = json.loads((ROOT / "experiments" / "edgent.json").read_text(encoding="u
 
 def experiment(**keys):
     """Edgent's testbed at 1 Mbit/s: 14,500 B of input, 14.7 ms for the deepest exit on the edge."""
-    document = {key: EDGENT[key] for key in ("schema", "name", "title", "platform", "model", "latency_model", "wire", "sources")}
+    document = {key: EDGENT[key] for key in ("schema", "name", "title", "platform", "model", "latency_model", "wire",
+                                             "sources")}
     return {**document, "links": {"lan": {"bandwidth": "1Mbps"}}, "arrivals": {"kind": "periodic", "period": "500ms"},
             "requests": 4, "deadline": "200ms", **keys}
 
@@ -89,8 +90,10 @@ class EnvironmentTest(unittest.TestCase):
         env.close()
 
     def test_a_backlog_of_the_link(self):
-        features = [{"feature": f"{of}_backlog", "scale": "linear", "low": "0s", "high": "1s"} for of in ("link", "server")]
-        env = environments.TaskStreamEnv(experiment(arrivals={"kind": "periodic", "period": "50ms"}), observation=features)
+        features = [{"feature": f"{of}_backlog", "scale": "linear", "low": "0s", "high": "1s"}
+                    for of in ("link", "server")]
+        env = environments.TaskStreamEnv(experiment(arrivals={"kind": "periodic", "period": "50ms"}),
+                                         observation=features)
         env.reset(seed=1)
         edge = action_of(env, 4, 22)
         # An upload takes 116 ms: of it 66 ms are left after 50 ms, then 132 ms. The edge is predicted to end 14.7 ms
@@ -174,6 +177,10 @@ class EnvironmentTest(unittest.TestCase):
         with self.assertRaisesRegex(cdisim.InputError, "sources: 15 of them"):
             environments.EdgeOffloadEnv("iao_multiuser")
         env = environments.EdgeOffloadEnv(experiment(requests=1))
+        env.reset(seed=1)
+        for action in (-1, env.action_space.n):
+            with self.assertRaisesRegex(IndexError, f"{action} is none of 0 to"):
+                env.step(action)
         env.reset(seed=1)
         env.step(0)
         with self.assertRaises(gymnasium.error.ResetNeeded):

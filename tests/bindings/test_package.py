@@ -31,7 +31,7 @@ def install():
     pip = (VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check")
     if call(*pip, "download", "--quiet", "--no-deps", "--retries", "1", "--dest", VENV, "scikit-build-core").returncode:
         raise unittest.SkipTest("PyPI is out of reach: the wheel was not built")
-    done = call(*pip, "install", "--quiet", "--config-settings", f"build-dir={BUILD / 'wheel'}", ROOT)
+    done = call(*pip, "install", "--quiet", "--config-settings", f"build-dir={BUILD / 'wheel'}", f"{ROOT}[notebooks]")
     if done.returncode != 0:
         raise RuntimeError(done.stdout + done.stderr)
 
@@ -58,6 +58,20 @@ class PackageTest(unittest.TestCase):
         self.assertGreater(plans, 0)
         for name in ("py.typed", "_core.pyi"):
             self.assertTrue((package / name).is_file(), name)
+
+    def test_the_first_notebook(self):
+        notebook = json.loads((ROOT / "bindings" / "notebooks" / "1_first_tour.ipynb").read_text(encoding="utf-8"))
+        cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        done = call(VENV / "bin" / "python", "-c", "import matplotlib\nmatplotlib.use('Agg')\n" + "\n".join(cells))
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_nothing_refers_to_the_checkout(self):
+        """So that it may be deleted."""
+        said = call(VENV / "bin" / "python", "-c", "import cdisim; print(cdisim.__file__)").stdout.strip()
+        files = [path for path in pathlib.Path(said).parent.rglob("*") if path.is_file()]
+        self.assertGreater(len(files), 100)  # platforms, workloads and experiments are among them
+        for path in files:
+            self.assertNotIn(str(ROOT).encode(), path.read_bytes(), path)
 
     def test_command(self):
         done = call(VENV / "bin" / "cdisim", "list", "experiments", "--json")
