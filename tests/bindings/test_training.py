@@ -135,6 +135,15 @@ class TrainTest(unittest.TestCase):
         self.assertLessEqual(rows["quick"], rows["each request alone"])
         self.assertLessEqual(best_static, rows["each request alone"])
 
+    def test_the_same_seed_trains_the_same(self):
+        def trained(algorithm, seed):
+            model, facts = train.train(train.TASKS["task_stream"], algorithm, 2_000, seed)
+            return export_sb3.text(export_sb3.export(model, {"name": "short", **facts}))
+
+        for algorithm in ("DQN", "PPO"):
+            self.assertEqual(trained(algorithm, 1), trained(algorithm, 1))
+            self.assertNotEqual(trained(algorithm, 1), trained(algorithm, 2))
+
     def test_the_bundled_networks_are_of_these_tasks(self):
         for name, task in train.TASKS.items():
             for algorithm in ("DQN", "PPO"):
