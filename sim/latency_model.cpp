@@ -4,8 +4,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cmath>
+#include <filesystem>
+#include <system_error>
 
 #include "sim/error.h"
 #include "sim/hardware.h"
@@ -177,11 +180,29 @@ double profile_s(const Profile& profile, const std::string& layer, double layer_
 }  // namespace
 
 LatencyModel LatencyModel::roofline(const std::filesystem::path& hardware_file) {
+  namespace fs = std::filesystem;
+  const fs::path calibration_file = hardware_file.parent_path() / "calibration.json";
   LatencyModel model;
   model.name_ = "roofline";
   model.file_ = hardware_file.string();
-  model.catalogue_ = std::make_shared<Catalogue>(
-      load_hardware(hardware_file), Calibration::load(hardware_file.parent_path() / "calibration.json"));
+  // Reading both takes some 10 ms, which a process that runs many experiments, or is forked for each, does
+  // once.
+  struct Read {
+    fs::path file;
+    std::array<fs::file_time_type, 2> written;
+    std::shared_ptr<Catalogue> catalogue;
+  };
+  static Read last;
+  std::error_code error;
+  const Read now{fs::absolute(hardware_file, error).lexically_normal(),
+                 {fs::last_write_time(hardware_file, error), fs::last_write_time(calibration_file, error)},
+                 nullptr};
+  if (last.catalogue == nullptr || now.file != last.file || now.written != last.written) {
+    last = now;
+    last.catalogue =
+        std::make_shared<Catalogue>(load_hardware(hardware_file), Calibration::load(calibration_file));
+  }
+  model.catalogue_ = last.catalogue;
   return model;
 }
 

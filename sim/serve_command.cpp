@@ -31,11 +31,13 @@
 #include <system_error>
 #include <thread>
 
+#include "sim/catalogue.h"
 #include "sim/commands.h"
 #include "sim/connection.h"
 #include "sim/error.h"
 #include "sim/experiment.h"
 #include "sim/external_policy.h"
+#include "sim/latency_model.h"
 #include "sim/report.h"
 #include "sim/resources.h"
 #include "sim/sweep.h"
@@ -198,6 +200,11 @@ class Server {
 }  // namespace
 
 int serve_command() {
+  try {
+    LatencyModel::roofline(hardware_file());  // which no run then needs to read
+  } catch (const InputError&) {
+    // Runs that need it say so.
+  }
   Server().serve();
   return 0;
 }

@@ -290,3 +290,13 @@ TEST_CASE("latency model: a part of a layer") {
   CHECK(roofline.layer_s(g, 0, host("d"), 1, &two) == doctest::Approx(1 + 462e-9).epsilon(1e-12));
   CHECK(roofline.layer_s(g, 0, host("d", 1e12), 1, &two) == doctest::Approx(1 + 448e-9).epsilon(1e-12));
 }
+
+TEST_CASE("latency model: the catalogue is read again when its files have changed") {
+  TempFolder folder;
+  for (const char* file : {"hardware.json", "calibration.json"})
+    std::filesystem::copy_file(kRoot + "/platforms/" + file, folder / file);
+  const LatencyModel before = LatencyModel::roofline(folder / "hardware.json");
+  folder.write("hardware.json", "{}");
+  CHECK_THROWS_AS(LatencyModel::roofline(folder / "hardware.json"), InputError);
+  CHECK(LatencyModel::roofline(kRoot + "/platforms/hardware.json").name() == "roofline");
+}
