@@ -59,6 +59,14 @@ def wait_until(condition, seconds=30):
     return condition()
 
 
+def idle_server():
+    """Process id of the server, of whose runs none is left: one is gone only soon after its answer."""
+    cdisim.run(one_point())
+    pid = server.server_pid()
+    assert wait_until(lambda: not children(pid))
+    return pid
+
+
 class RunTest(unittest.TestCase):
     def test_bundled_experiment_by_name_and_path(self):
         by_name = cdisim.run("edgent", jobs=1)
@@ -202,8 +210,7 @@ class ProcessTest(unittest.TestCase):
                 self.assertLess(memory(pid) - kilobytes, 1024)
 
     def test_interrupt_ends_the_run(self):
-        cdisim.run(one_point())
-        pid = server.server_pid()
+        pid = idle_server()
 
         def interrupt():
             wait_until(lambda: len(children(pid)) == 2)  # the run and its simulation
@@ -219,8 +226,7 @@ class ProcessTest(unittest.TestCase):
         self.assertEqual(server.server_pid(), pid)
 
     def test_a_crash_is_an_error_that_names_the_signal(self):
-        cdisim.run(one_point())
-        pid = server.server_pid()
+        pid = idle_server()
         for which, text in ((0, "the run died of signal 9"), (1, "the simulation died of signal 9")):
             def crash():
                 wait_until(lambda: len(children(pid)) == 2)
@@ -231,11 +237,10 @@ class ProcessTest(unittest.TestCase):
             with self.assertRaisesRegex(cdisim.SimulationError, text):
                 cdisim.run(endless())
             thread.join()
-        self.assertTrue(wait_until(lambda: not children(pid)))
+            self.assertTrue(wait_until(lambda: not children(pid)))
 
     def test_a_server_that_died_is_replaced(self):
-        cdisim.run(one_point())
-        pid = server.server_pid()
+        pid = idle_server()
         threading.Thread(target=lambda: (wait_until(lambda: children(pid)), os.kill(pid, signal.SIGKILL))).start()
         with self.assertRaisesRegex(cdisim.SimulationError, "has ended"):
             cdisim.run(endless())
