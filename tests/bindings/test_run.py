@@ -241,7 +241,9 @@ class ProcessTest(unittest.TestCase):
 
     def test_a_server_that_died_is_replaced(self):
         pid = idle_server()
-        threading.Thread(target=lambda: (wait_until(lambda: children(pid)), os.kill(pid, signal.SIGKILL))).start()
+        # Once the run simulates: before, it would be given to the next server.
+        threading.Thread(target=lambda: (wait_until(lambda: len(children(pid)) == 2),
+                                         os.kill(pid, signal.SIGKILL))).start()
         with self.assertRaisesRegex(cdisim.SimulationError, "has ended"):
             cdisim.run(endless())
         cdisim.run(one_point())
