@@ -10,8 +10,6 @@ environments, for what learns in C++ and for the policy `rl`: policies/shared/ed
 """
 
 import collections
-import csv
-import io
 import json
 import math
 import pathlib
@@ -27,6 +25,7 @@ from cdisim import _core
 from cdisim import server as server_module
 from cdisim.errors import InputError, SimulationError
 from cdisim.experiment import Experiment
+from cdisim.result import Result
 from cdisim.run import _request
 
 #: Features that suit any experiment; narrower ranges are easier to learn from.
@@ -44,7 +43,7 @@ HELD_OUT_SEEDS = 2**20
 
 _AGENT = "agent"
 _KEPT = _core.plan_answer(None)
-_FACTS = json.dumps([{"name": _AGENT, "watches_arrivals": True}])
+_FACTS = [{"name": _AGENT, "watches_arrivals": True}]
 
 
 class OffloadEnv(gymnasium.Env):
@@ -54,7 +53,7 @@ class OffloadEnv(gymnasium.Env):
     name = ""
     observation: Sequence[dict[str, Any]] = ()  #: features by default
 
-    def __init__(self, experiment: Union[str, "pathlib.Path", dict[str, Any], Experiment], *,
+    def __init__(self, experiment: Union[str, pathlib.Path, dict[str, Any], Experiment], *,
                  observation: Optional[Sequence[dict[str, Any]]] = None,
                  vary: Optional[dict[str, Sequence[Any]]] = None, server: Optional[str] = None,
                  render_mode: Optional[str] = None):
@@ -110,7 +109,7 @@ class OffloadEnv(gymnasium.Env):
         self._horizon_s, self._requests = keys.get("horizon_s", math.inf), keys.get("requests")
         request = _request(self._path, run_seed, 1, False, True)
         request["vary"] = {pointer: [value] for pointer, value in point.items()}
-        request["external"] = json.loads(_FACTS)
+        request["external"] = _FACTS
         self._connection, desk = server_module.start_run(json.dumps(request).encode())
         with desk:
             self._asking = self._meet(desk)
@@ -142,11 +141,11 @@ class OffloadEnv(gymnasium.Env):
             observation = self._see()
             outcomes = self._settle(self._seen.date_s, dict(self._seen.outcomes))
             return observation, _sum(outcomes), False, False, {"date_s": self._seen.date_s, "outcomes": outcomes}
-        results, requests = self._result()
-        ended = {number: (math.inf if row["state"] == "lost" else float(row["latency_s"]))
-                 for number, row in enumerate(requests) if row["state"] != "in_flight"}
+        result = self._result()
+        ended = {row["request"]: (math.inf if row["state"] == "lost" else row["latency_s"])
+                 for row in result.requests() if row["state"] != "in_flight"}
         outcomes = self._settle(self._horizon_s, ended)
-        info = {"outcomes": outcomes, "metrics": results["runs"][0]["metrics"]}
+        info = {"outcomes": outcomes, "metrics": result.metrics}
         complete = self._horizon_s == math.inf or (not self._pending and self._count == self._requests)
         return self._observation, _sum(outcomes), complete, not complete, info
 
@@ -176,12 +175,12 @@ class OffloadEnv(gymnasium.Env):
             vary = {pointer: [value] for pointer, value in point.items()}
             try:
                 self._experiments[key] = _core.AskingExperiment(json.dumps(self._path), "null", json.dumps(vary), None,
-                                                                _FACTS)
+                                                                json.dumps(_FACTS))
             except InputError as error:
                 raise InputError(self._without_folder(str(error))) from None
         return self._experiments[key].simulation(json.dumps(announced))
 
-    def _meet(self, desk: socket.socket) -> "server_module.Connection":
+    def _meet(self, desk: socket.socket) -> server_module.Connection:
         """The simulation's connection, once it has started."""
         ready, _, _ = select.select([desk, self._connection], [], [])
         fds = socket.recv_fds(desk, 1, 1)[1] if desk in ready else []
@@ -223,8 +222,8 @@ class OffloadEnv(gymnasium.Env):
                              "reward": self.reward(self.actions[action], latency_s, deadline_s)})
         return outcomes
 
-    def _result(self) -> tuple[dict[str, Any], list[dict[str, str]]]:
-        """(results, rows of requests) of the run, which has ended."""
+    def _result(self) -> Result:
+        """Of the run, which has ended."""
         try:
             answer = json.loads(self._connection.receive_one())
         except (EOFError, ConnectionError):
@@ -233,7 +232,7 @@ class OffloadEnv(gymnasium.Env):
             self._end()
         if "error" in answer:
             raise (InputError if answer["input"] else SimulationError)(self._without_folder(answer["error"]))
-        return answer["results"], list(csv.DictReader(io.StringIO(answer["requests"])))
+        return Result(answer["results"], answer["requests"])
 
     def _without_folder(self, text: str) -> str:
         return text.replace(f"{self._folder.name}/", "")

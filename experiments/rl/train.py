@@ -65,6 +65,7 @@ def train(task, algorithm, steps, seed):
     torch.set_num_threads(1)  # small networks gain nothing, and the sums' order is the same everywhere
 
     env = environment(task, vary=task["vary"])
+    # Assumed, the same for both tasks; the rest are the library's defaults.
     common = {"gamma": task["gamma"], "seed": seed, "device": "cpu", "learning_rate": 1e-3,
               "policy_kwargs": {"net_arch": [32, 32]}}
     if algorithm == "DQN":

@@ -42,7 +42,7 @@ std::string outputs_of(bool last) {
 
 TrainedNetwork TrainedNetwork::load(const Parameters& parameters, const std::string& parameter) {
   const std::string name = parameters.string(parameter);
-  // A bare name is a bundled network's, although the experiment has a folder full of others' names.
+  // A bare name is a bundled network's: beside an experiment it would be another experiment's.
   const bool is_path = name.find('/') != std::string::npos || std::filesystem::path(name).has_extension();
   const std::filesystem::path beside = std::filesystem::path(parameters.file()).parent_path();
   const std::filesystem::path file =
